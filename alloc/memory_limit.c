@@ -125,8 +125,10 @@ static bool own_path(const char *root, bool second, char *path, size_t capacity)
 			continue;
 		*at = '\0';
 		controllers++;
+		if (at[1] != '/')
+			continue;
 		if (second) {
-			found = *controllers == '\0';
+			found = strncmp(line, "0:", 2) == 0 && *controllers == '\0';
 		} else {
 			for (char *rest, *one = strtok_r(controllers, ",", &rest); one && !found;
 			     one = strtok_r(NULL, ",", &rest))
