@@ -34,6 +34,7 @@ struct heap;
 struct file_stat {
 	uint64_t bytes;     /* length */
 	uint64_t allocated; /* bytes taken on the device */
+	uint32_t direct_align; /* of offsets and lengths past the page cache; 0 = cannot be */
 	bool directory;
 };
 
@@ -66,8 +67,8 @@ struct file_ops {
 	int (*stat)(const struct file_ops *ops, int fd, struct file_stat *stat);
 	int (*lock)(const struct file_ops *ops, int fd); /* exclusive, without waiting */
 	int (*space)(const struct file_ops *ops, int fd, struct file_space *space);
-	/* Sees (and may change) the outcome of every asynchronous read before its caller does:
-	 * result is bytes or -errno, and so is the answer. */
+	/* Sees (and may change) the outcome of a read that io_uring did, so without pread above: result is
+	 * bytes or -errno, and so is the answer. */
 	ssize_t (*read_done)(const struct file_ops *ops, int fd, void *to, ssize_t result,
 			     uint64_t offset);
 };
@@ -94,9 +95,9 @@ struct file {
 
 /* 0700. -EEXIST if the name is taken (by whatever). The parent is synced. */
 int file_make_dir(const struct file_ops *ops, const char *path);
-/* -ENOENT, -ENOTDIR, -ELOOP (a symbolic link), -EACCES, ... On errors *dir is closed. */
+/* -ENOENT, -ENOTDIR (a symbolic link too), -EACCES, ... On errors *dir is closed. */
 int file_open_dir(const struct file_ops *ops, const char *path, struct file *dir);
-/* flags: enum file_flag. A new file's name is durable only after file_sync(dir). */
+/* flags: enum file_flag. -ELOOP: a symbolic link. A new file's name is durable only after file_sync(dir). */
 int file_open(const struct file *dir, const char *name, unsigned flags, struct file *file);
 /* Fine on a closed handle. Locks go with it. */
 void file_close(struct file *file);
@@ -154,7 +155,7 @@ struct io_stats {
 /* One read. The caller supplies the memory; in fields are not changed. */
 struct io_read {
 	/* in */
-	const struct file *file; /* open until the read is finished or cancel's buffer is free */
+	const struct file *file; /* open until the read is given out or cancelled */
 	uint64_t offset;         /* any: the queue rounds outwards to the file's alignment */
 	uint32_t length;         /* bytes, 1 .. IO_LENGTH_MAX after rounding */
 	void *user;              /* the caller's */
@@ -194,10 +195,10 @@ void io_queue_submit(struct io_queue *queue);
 /* Gives out up to max finished reads (in any order), waiting up to timeout_ns (< 0: no limit) for the
  * first one. Submits what is prepared first, in the same system call: a caller who is going to wait
  * anyway need not call io_queue_submit. Their number; 0 on time-out or when nothing is under way;
- * -EDEADLK (not with 0 = timeout_ns) when every buffer that is missing is held by reads that the caller
- * has not released. */
+ * -EDEADLK (not with timeout_ns = 0) when the buffers that are missing are held by reads that the
+ * caller has not released; any other -errno: the ring is broken, cancel what is under way and close. */
 int io_queue_wait(struct io_queue *queue, struct io_read **done, unsigned max, int64_t timeout_ns);
-/* Reads that are the queue's: waiting, on the device, or finished and not given out. */
+/* Reads that are the queue's: waiting, on the device (cancelled ones too), or finished and not given out. */
 unsigned io_queue_pending(const struct io_queue *queue);
 /* An eventfd that polls readable when io_queue_wait(timeout 0) would have something to give out;
  * sometimes a wait finds nothing. The wait clears it. It is the queue's. -errno. */
@@ -206,8 +207,9 @@ int io_queue_fd(struct io_queue *queue);
 /* The buffer goes back. After this data is void and the struct may be used again. Any given-out read. */
 void io_read_release(struct io_queue *queue, struct io_read *read);
 /* Takes a read that was prepared out of whatever state it is in, released reads excepted: the struct is
- * the caller's at once, its buffer follows when the device is done with it. The file must stay open
- * until io_queue_pending says 0 or the queue is closed, unless the read was given out already. */
+ * the caller's at once, its buffer follows when the device is done with it. The file may be closed at
+ * once: the ring holds it by itself; a thread of the pool may then read from a descriptor that is
+ * closed or another file's by now, and what it reads is thrown away. */
 void io_read_cancel(struct io_queue *queue, struct io_read *read);
 /* One synchronous read with the calling thread, for the lowest latency of a lone read: as prepare, wait
  * and given out. 0 (read->status says how it went) or -EAGAIN: no buffer free, nothing done. */
