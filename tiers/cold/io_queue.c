@@ -451,10 +451,7 @@ int io_read_now(struct io_queue *queue, struct io_read *read)
 static void queue_free(struct io_queue *queue)
 {
 	struct io_engine *engine = queue->engine;
-	if (queue->buffers) {
-		pages_decommit(queue->buffers, queue->reserved);
-		pages_release(queue->buffers, queue->reserved);
-	}
+	pages_release(queue->buffers, queue->reserved);
 	if (queue->charged)
 		budget_give(engine->budget, queue->charged);
 	heap_free(engine->heap, queue->free_ops);
