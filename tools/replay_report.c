@@ -57,20 +57,20 @@ static char *duration(uint64_t ns, char *text)
 	return text;
 }
 
-static void print_latency(FILE *to, const struct latency *latency)
+static void print_latency(FILE *to, const struct histogram *latency)
 {
-	static const double shares[] = {0.5, 0.99, 0.999};
+	static const double percents[] = {50, 99, 99.9};
 	char text[32];
 	if (!latency->count) {
 		fprintf(to, " %9s %9s %9s %9s", "-", "-", "-", "-");
 		return;
 	}
 	for (int i = 0; i < 3; i++)
-		fprintf(to, " %9s", duration(latency_quantile(latency, shares[i]), text));
+		fprintf(to, " %9s", duration(histogram_percentile(latency, percents[i]), text));
 	fprintf(to, " %9s", duration(latency->max, text));
 }
 
-static void print_row(FILE *to, const char *name, const struct latency *latency, double of)
+static void print_row(FILE *to, const char *name, const struct histogram *latency, double of)
 {
 	char count[32];
 	fprintf(to, "%-6s %12s %6.1f%%", name, grouped(latency->count, count), of * 100);
@@ -212,14 +212,14 @@ static void add_hits(cJSON *object, const uint64_t hits[THERMO_TIERS])
 		add_count(json, tier_names[tier], hits[tier]);
 }
 
-static void add_latency(cJSON *object, const char *name, const struct latency *latency)
+static void add_latency(cJSON *object, const char *name, const struct histogram *latency)
 {
 	cJSON *json = cJSON_AddObjectToObject(object, name);
 	add_count(json, "count", latency->count);
 	cJSON_AddNumberToObject(json, "mean", share(latency->sum, latency->count));
-	add_count(json, "p50", latency_quantile(latency, 0.5));
-	add_count(json, "p99", latency_quantile(latency, 0.99));
-	add_count(json, "p99.9", latency_quantile(latency, 0.999));
+	add_count(json, "p50", histogram_percentile(latency, 50));
+	add_count(json, "p99", histogram_percentile(latency, 99));
+	add_count(json, "p99.9", histogram_percentile(latency, 99.9));
 	add_count(json, "max", latency->max);
 }
 

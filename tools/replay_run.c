@@ -225,11 +225,11 @@ static void result_merge(struct replay_result *into, const struct replay_result 
 	checks_merge(&into->reopened.checks, &from->reopened.checks);
 	for (int tier = 0; tier < THERMO_TIERS; tier++) {
 		into->reopened.hits[tier] += from->reopened.hits[tier];
-		latency_merge(&into->latency[tier], &from->latency[tier]);
+		histogram_merge(&into->latency[tier], &from->latency[tier]);
 	}
-	latency_merge(&into->latency_miss, &from->latency_miss);
-	latency_merge(&into->latency_put, &from->latency_put);
-	latency_merge(&into->latency_delete, &from->latency_delete);
+	histogram_merge(&into->latency_miss, &from->latency_miss);
+	histogram_merge(&into->latency_put, &from->latency_put);
+	histogram_merge(&into->latency_delete, &from->latency_delete);
 	if (!*into->first_failure)
 		memcpy(into->first_failure, from->first_failure, sizeof(into->first_failure));
 }

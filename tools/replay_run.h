@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "thermocline.h"
-#include "tools/latency.h"
+#include "tools/histogram.h"
 #include "tools/payload.h"
 #include "tools/progress.h"
 
@@ -91,8 +91,8 @@ struct replay_result {
 	struct replay_counts phase[REPLAY_PHASES_MAX];
 	struct replay_checks checks;
 	struct replay_reopened reopened;
-	struct latency latency[THERMO_TIERS]; /* of gets that hit there */
-	struct latency latency_miss, latency_put, latency_delete;
+	struct histogram latency[THERMO_TIERS]; /* of gets that hit there */
+	struct histogram latency_miss, latency_put, latency_delete;
 	struct thermo_stats stats; /* after everything settled */
 	char *stats_json;          /* or NULL; free with replay_result_free */
 	uint64_t process_bytes;    /* resident, of the whole process, at the end of the requests */

@@ -99,7 +99,7 @@ static void do_put(struct worker *worker, const struct replay_op *op, struct exp
 	uint64_t start = progress_now_ns();
 	int status = thermo_put(worker->spaces[op->space], key, op->key_len, worker->value, op->value_len,
 				THERMO_TTL_DEFAULT);
-	latency_add(&worker->result.latency_put, progress_now_ns() - start);
+	histogram_add(&worker->result.latency_put, progress_now_ns() - start);
 	if (status == THERMO_OK) {
 		total->puts++, phase->puts++;
 		total->put_bytes += op->value_len, phase->put_bytes += op->value_len;
@@ -187,14 +187,14 @@ static void do_get(struct worker *worker, const struct replay_op *op, struct exp
 	if (status == THERMO_OK) {
 		total->hits[request.tier]++, phase->hits[request.tier]++;
 		total->get_bytes += request.value_len, phase->get_bytes += request.value_len;
-		latency_add(&worker->result.latency[request.tier], took_ns);
+		histogram_add(&worker->result.latency[request.tier], took_ns);
 		if (entry)
 			check_value(worker, &worker->result.checks, op, entry, request.value_len);
 		return;
 	}
 	if (status == THERMO_MISS) {
 		total->misses++, phase->misses++;
-		latency_add(&worker->result.latency_miss, took_ns);
+		histogram_add(&worker->result.latency_miss, took_ns);
 	} else if (status == THERMO_LOST) {
 		total->lost++, phase->lost++;
 	} else {
@@ -209,7 +209,7 @@ static void do_delete(struct worker *worker, const struct replay_op *op, struct 
 	const void *key = key_of(worker, op);
 	uint64_t start = progress_now_ns();
 	int status = thermo_delete(worker->spaces[op->space], key, op->key_len);
-	latency_add(&worker->result.latency_delete, progress_now_ns() - start);
+	histogram_add(&worker->result.latency_delete, progress_now_ns() - start);
 	worker->result.total.deletes++;
 	worker->result.phase[op->phase].deletes++;
 	if (status == THERMO_OK && entry)
