@@ -36,7 +36,8 @@ static void get_grown_table_keeps_entries(void)
 	for (uint32_t i = 0; i < n; i++)
 		expect_get(&expect, (uint8_t)(i % 3), mix64(i), 8)->version = i + 1;
 	for (uint32_t i = 0; i < n; i++)
-		CU_ASSERT_EQUAL_FATAL(expect_get(&expect, (uint8_t)(i % 3), mix64(i), 8)->version, i + 1);
+		CU_ASSERT_EQUAL_FATAL(expect_get(&expect, (uint8_t)(i % 3), mix64(i), 8)->version,
+				      i + 1);
 	CU_ASSERT_EQUAL(expect.count, n);
 	expect_close(&expect);
 }

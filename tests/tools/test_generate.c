@@ -79,8 +79,8 @@ static void next_visits_have_the_published_size(void)
 	free(tally.reads);
 }
 
-/* In the published log the most exposed 1 % of the videos have 40 % of the events or so, and many are seen
- * once. */
+/* In the published log the most exposed 1 % of the videos have 40 % of the events or so, and many
+ * are seen once. */
 static void next_popularity_is_skewed(void)
 {
 	struct generate_options options = small;

@@ -13,7 +13,8 @@ static void check_filled_finds_nothing(void)
 		for (size_t len = 0; len <= MOST; len++) {
 			uint64_t seed = payload_seed(len, (uint32_t)kind);
 			payload_fill(value, len, (enum payload_kind)kind, seed);
-			CU_ASSERT_EQUAL(payload_check(value, len, (enum payload_kind)kind, seed), 0);
+			CU_ASSERT_EQUAL(payload_check(value, len, (enum payload_kind)kind, seed),
+					0);
 		}
 }
 
@@ -24,7 +25,8 @@ static void check_any_flipped_bit_counts_one_byte(void)
 		payload_fill(value, sizeof(value), (enum payload_kind)kind, 5);
 		for (size_t bit = 0; bit < sizeof(value) * 8; bit++) {
 			value[bit / 8] = (char)(value[bit / 8] ^ 1 << bit % 8);
-			CU_ASSERT_EQUAL(payload_check(value, sizeof(value), (enum payload_kind)kind, 5), 1);
+			CU_ASSERT_EQUAL(
+				payload_check(value, sizeof(value), (enum payload_kind)kind, 5), 1);
 			value[bit / 8] = (char)(value[bit / 8] ^ 1 << bit % 8);
 		}
 	}

@@ -12,9 +12,19 @@ static void parse_good_gives_bytes(void)
 		const char *text;
 		uint64_t bytes;
 	} good[] = {
-		{"0", 0}, {"1", 1}, {"4096", 4096}, {"64K", 65536}, {"64k", 65536}, {"1.5M", 1572864},
-		{"2G", UINT64_C(2) << 30}, {"1T", UINT64_C(1) << 40}, {"3MiB", 3u << 20}, {"3MB", 3u << 20},
-		{"7B", 7}, {"0.25G", 1u << 28}, {"9223372036854775807", INT64_MAX},
+		{"0", 0},
+		{"1", 1},
+		{"4096", 4096},
+		{"64K", 65536},
+		{"64k", 65536},
+		{"1.5M", 1572864},
+		{"2G", UINT64_C(2) << 30},
+		{"1T", UINT64_C(1) << 40},
+		{"3MiB", 3u << 20},
+		{"3MB", 3u << 20},
+		{"7B", 7},
+		{"0.25G", 1u << 28},
+		{"9223372036854775807", INT64_MAX},
 	};
 	for (size_t i = 0; i < SUITE_COUNT(good); i++) {
 		uint64_t bytes = 99;
@@ -25,8 +35,9 @@ static void parse_good_gives_bytes(void)
 
 static void parse_bad_is_refused(void)
 {
-	static const char *const bad[] = {"", " ", "-1", "+1", "K", "1KK", "1.", "1.K", "1.5", "0x10",
-					  "1 K", " 1", "1e6", "1P", "1Ki", "1iB", "12,5M", "nan", "1BB"};
+	static const char *const bad[] = {"",    " ",   "-1",    "+1",  "K",  "1KK", "1.",
+					  "1.K", "1.5", "0x10",  "1 K", " 1", "1e6", "1P",
+					  "1Ki", "1iB", "12,5M", "nan", "1BB"};
 	for (size_t i = 0; i < SUITE_COUNT(bad); i++) {
 		uint64_t bytes;
 		CU_ASSERT_EQUAL(size_parse(bad[i], &bytes), -EINVAL);
@@ -111,7 +122,9 @@ static void open_distribution_draws_by_weight(void)
 	struct size_model *model;
 	struct thermo_error error;
 	CU_ASSERT_EQUAL_FATAL(open_text("{\"valSizeRange\":[10,20,30],"
-					"\"valSizeRangeProbability\":[1,0,3]}", &model, &error), 0);
+					"\"valSizeRangeProbability\":[1,0,3]}",
+					&model, &error),
+			      0);
 	uint64_t count[31] = {0}, n = 100000;
 	for (uint64_t i = 0; i < n; i++) {
 		uint32_t size = size_model_draw(model, mix64(i), 0);
@@ -126,8 +139,10 @@ static void open_ranges_draws_inside(void)
 {
 	struct size_model *model;
 	struct thermo_error error;
-	CU_ASSERT_EQUAL_FATAL(open_text("{\"valSizeRange\":[10,20],\"valSizeRangeProbability\":[5]}",
-					&model, &error), 0);
+	CU_ASSERT_EQUAL_FATAL(
+		open_text("{\"valSizeRange\":[10,20],\"valSizeRangeProbability\":[5]}", &model,
+			  &error),
+		0);
 	uint32_t least = UINT32_MAX, most = 0;
 	for (uint64_t i = 0; i < 1000; i++) {
 		uint32_t size = size_model_draw(model, mix64(i), 0);
@@ -142,7 +157,11 @@ static void open_ranges_draws_inside(void)
 static void open_malformed_says_why(void)
 {
 	static const char *const bad[] = {
-		"", "{", "[]", "{}", "{\"valSizeRange\":[1]}",
+		"",
+		"{",
+		"[]",
+		"{}",
+		"{\"valSizeRange\":[1]}",
 		"{\"valSizeRange\":[1,2,3],\"valSizeRangeProbability\":[1]}",
 		"{\"valSizeRange\":[],\"valSizeRangeProbability\":[]}",
 		"{\"valSizeRange\":[-1],\"valSizeRangeProbability\":[1]}",
@@ -174,16 +193,11 @@ static void open_missing_file_names_it(void)
 }
 
 static const struct suite_case cases[] = {
-	SUITE_CASE(parse_good_gives_bytes),
-	SUITE_CASE(parse_bad_is_refused),
-	SUITE_CASE(parse_too_large_is_told_apart),
-	SUITE_CASE(format_picks_unit),
-	SUITE_CASE(draw_fixed_ignores_trace),
-	SUITE_CASE(draw_trace_takes_its_word),
-	SUITE_CASE(draw_published_keeps_its_shape),
-	SUITE_CASE(open_distribution_draws_by_weight),
-	SUITE_CASE(open_ranges_draws_inside),
-	SUITE_CASE(open_malformed_says_why),
+	SUITE_CASE(parse_good_gives_bytes),         SUITE_CASE(parse_bad_is_refused),
+	SUITE_CASE(parse_too_large_is_told_apart),  SUITE_CASE(format_picks_unit),
+	SUITE_CASE(draw_fixed_ignores_trace),       SUITE_CASE(draw_trace_takes_its_word),
+	SUITE_CASE(draw_published_keeps_its_shape), SUITE_CASE(open_distribution_draws_by_weight),
+	SUITE_CASE(open_ranges_draws_inside),       SUITE_CASE(open_malformed_says_why),
 	SUITE_CASE(open_missing_file_names_it),
 };
 
