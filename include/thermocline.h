@@ -100,6 +100,7 @@ struct thermo_options {
 	void *clock_context;
 	void (*log)(void *context, const char *line); /* NULL, or where one-line notices go */
 	void *log_context;
+	char *_text; /* the library's: what thermo_options_parse made */
 };
 
 /* Sets every field to its default. */
@@ -107,9 +108,10 @@ THERMO_API void thermo_options_init(struct thermo_options *options);
 
 /*
  * Reads "key = value" lines (or ';'-separated pairs) into options; '#' starts a comment; sizes take
- * K, M, G, T (powers of 1024). The keys are the struct's field names without "_bytes", and
- * cold = DIR[:SIZE], warm = SIZE[@PROVIDER]. Fields that the text does not name keep their value.
- * Strings point into a block that *options owns: free it with thermo_options_free.
+ * K, M, G, T (powers of 1024). The keys are the struct's field names without "_bytes" (and
+ * dram_provider), and cold = DIR[:SIZE] or none, warm = SIZE[@PROVIDER]. Fields that the text does not
+ * name keep their value, and are unchanged on error. Strings point into a block that *options owns
+ * and a second parse replaces: free it with thermo_options_free.
  * -EINVAL with the line and the key in *error.
  */
 THERMO_API int thermo_options_parse(struct thermo_options *options, const char *text,

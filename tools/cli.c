@@ -43,9 +43,10 @@ int cli_bad_option(const char *command, int answer, char **argv)
 	if (answer == ':')
 		return cli_misuse(command, "option %s needs a value", word);
 	if (optopt > ' ' && optopt < 127)
-		return cli_misuse(command, "unknown option -%c (thermo %s --help lists them)", optopt,
-				  command);
-	return cli_misuse(command, "unknown option %s (thermo %s --help lists them)", word, command);
+		return cli_misuse(command, "unknown option -%c (thermo %s --help lists them)",
+				  optopt, command);
+	return cli_misuse(command, "unknown option %s (thermo %s --help lists them)", word,
+			  command);
 }
 
 void cli_log(void *context, const char *line)
@@ -86,8 +87,8 @@ static int parse_size(const char *command, const char *option, const char *text,
 	if (error == -ERANGE)
 		return cli_misuse(command, "%s: %s is more than can be counted", option, text);
 	if (error)
-		return cli_misuse(command, "%s: '%s' is not a size (such as 65536, 64K, 1.5G)", option,
-				  text);
+		return cli_misuse(command, "%s: '%s' is not a size (such as 65536, 64K, 1.5G)",
+				  option, text);
 	return COMMAND_OK;
 }
 
@@ -114,9 +115,10 @@ int tiers_parse_warm(struct tiers *tiers, const char *command, const char *text)
 	const char *provider = at ? at + 1 : "emulate:250";
 	if (strncmp(provider, "emulate:", 8) && strncmp(provider, "node:", 5) &&
 	    strncmp(provider, "file:", 5) && strcmp(provider, "kmem") && strcmp(provider, "dram"))
-		return cli_misuse(command,
-				  "--warm: '%s' is no provider (emulate:NS, node:N, file:PATH, kmem, dram)",
-				  provider);
+		return cli_misuse(
+			command,
+			"--warm: '%s' is no provider (emulate:NS, node:N, file:PATH, kmem, dram)",
+			provider);
 	free(tiers->warm);
 	tiers->warm = strdup(provider);
 	tiers->warm_given = at != NULL;
@@ -145,7 +147,8 @@ int tiers_parse_cold(struct tiers *tiers, const char *command, const char *text)
 	if (status)
 		return status;
 	if (!tiers->cold_bytes)
-		return cli_misuse(command, "--cold: a cap of 0 bytes holds nothing (use --cold none)");
+		return cli_misuse(command,
+				  "--cold: a cap of 0 bytes holds nothing (use --cold none)");
 	*colon = 0;
 	return COMMAND_OK;
 }

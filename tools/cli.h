@@ -25,8 +25,8 @@ void cli_log(void *context, const char *line);
 /* A whole decimal number in [least, most]; false if text is anything else. */
 bool cli_number(const char *text, uint64_t least, uint64_t most, uint64_t *number);
 
-/* Where --dram, --warm and --cold put things. Strings are the argument vector's or own the bytes that
- * tiers_free gives back. */
+/* Where --dram, --warm and --cold put things. Strings are the argument vector's or own the bytes
+ * that tiers_free gives back. */
 struct tiers {
 	uint64_t dram_bytes;
 	uint64_t warm_bytes;

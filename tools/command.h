@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The commands of `thermo`, one function each. Each gets the argument vector from its own name on and
- * answers the process's exit code: 0, 1 (it failed, one line on stderr says why) or 2 (it was asked
- * wrongly).
+ * The commands of `thermo`, one function each. Each gets the argument vector from its own name on
+ * and answers the process's exit code: 0, 1 (it failed, one line on stderr says why) or 2 (it was
+ * asked wrongly).
  */
 #ifndef TOOLS_COMMAND_H
 #define TOOLS_COMMAND_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `thermo demo`: shows the tiers at work in under a minute, in a directory of its own that it removes. It
- * generates a recommender's requests, or replays the trace that it is given.
+ * `thermo demo`: shows the tiers at work in under a minute, in a directory of its own that it
+ * removes. It generates a recommender's requests, or replays the trace that it is given.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -18,9 +18,12 @@
 
 static const char help[] =
 	"usage: thermo demo [TRACE] [options]\n"
-	"Generates a recommender's workload (behaviour sequences, embeddings, item metadata; popularity that\n"
-	"drifts; a scan) and replays it through DRAM, an emulated CXL pool and compressed segments on disk,\n"
-	"checking every byte; then closes, reopens and reads every key back. With a trace, replays that.\n"
+	"Generates a recommender's workload (behaviour sequences, embeddings, item metadata; "
+	"popularity that\n"
+	"drifts; a scan) and replays it through DRAM, an emulated CXL pool and compressed segments "
+	"on disk,\n"
+	"checking every byte; then closes, reopens and reads every key back. With a trace, replays "
+	"that.\n"
 	"\n"
 	"  --dram SIZE       (default 64M)\n"
 	"  --warm SIZE[@P]   (default 192M@emulate:250)\n"
@@ -32,8 +35,18 @@ static const char help[] =
 	"  --progress P      auto (default), json, none\n"
 	"  --json FILE|-     the report as JSON\n";
 
-enum { OPT_DRAM = 1000, OPT_WARM, OPT_DIR, OPT_KEEP, OPT_SEED, OPT_SCALE, OPT_THREADS, OPT_PROGRESS,
-       OPT_JSON, OPT_HELP };
+enum {
+	OPT_DRAM = 1000,
+	OPT_WARM,
+	OPT_DIR,
+	OPT_KEEP,
+	OPT_SEED,
+	OPT_SCALE,
+	OPT_THREADS,
+	OPT_PROGRESS,
+	OPT_JSON,
+	OPT_HELP
+};
 
 static const struct option long_options[] = {
 	{"dram", required_argument, NULL, OPT_DRAM},
@@ -76,17 +89,18 @@ static int parse_option(struct demo *demo, int option, const char *value)
 		return COMMAND_OK;
 	case OPT_SCALE:
 		if (!cli_number(value, 1, 1000, &demo->scale))
-			return cli_misuse(command, "--scale: '%s' is not a percentage from 1 to 1000",
-					  value);
+			return cli_misuse(
+				command, "--scale: '%s' is not a percentage from 1 to 1000", value);
 		return COMMAND_OK;
 	case OPT_THREADS:
 		if (!cli_number(value, 1, REPLAY_THREADS_MAX, &demo->args.threads))
-			return cli_misuse(command, "--threads: '%s' is not a number from 1 to %d", value,
-					  REPLAY_THREADS_MAX);
+			return cli_misuse(command, "--threads: '%s' is not a number from 1 to %d",
+					  value, REPLAY_THREADS_MAX);
 		return COMMAND_OK;
 	case OPT_PROGRESS:
 		if (progress_parse(value, &demo->args.progress))
-			return cli_misuse(command, "--progress: '%s' is not auto, json or none", value);
+			return cli_misuse(command, "--progress: '%s' is not auto, json or none",
+					  value);
 		return COMMAND_OK;
 	default:
 		demo->args.json = value;
@@ -127,7 +141,8 @@ static int directory_make(struct demo *demo)
 	if (asprintf(&path, "%s/thermocline-demo.XXXXXX", parent) < 0)
 		return cli_fail(demo->args.command, "out of memory");
 	if (!mkdtemp(path)) {
-		int status = cli_fail(demo->args.command, "%s: %s (use --dir)", parent, strerror(errno));
+		int status =
+			cli_fail(demo->args.command, "%s: %s (use --dir)", parent, strerror(errno));
 		free(path);
 		return status;
 	}
@@ -157,7 +172,8 @@ static void introduce(const struct demo *demo, const struct generate_options *op
 	size_format(demo->args.tiers.warm_bytes, warm);
 	fprintf(stderr,
 		"A recommender's workload, generated (seed %llu): %u users, %u items,\n"
-		"%u visits: each reads a behaviour sequence, 24 embeddings and some items' metadata, and "
+		"%u visits: each reads a behaviour sequence, 24 embeddings and some items' "
+		"metadata, and "
 		"writes the sequence back.\n"
 		"  hot   DRAM, %s        warm   %s, %s\n"
 		"  cold  compressed segments in %s\n\n",
@@ -172,8 +188,10 @@ static int report(const struct demo *demo, const struct replay_config *config,
 {
 	const struct replay_args *args = &demo->args;
 	struct replay_about about = {
-		.trace = "generated recommender workload", .policy = args->policy,
-		.warm = args->tiers.warm_bytes ? args->tiers.warm : NULL, .phases = source->phases,
+		.trace = "generated recommender workload",
+		.policy = args->policy,
+		.warm = args->tiers.warm_bytes ? args->tiers.warm : NULL,
+		.phases = source->phases,
 		.n_phases = source->n_phases,
 	};
 	return replay_report(&about, config, result, args->json);
@@ -183,12 +201,17 @@ static int run_generated(const struct demo *demo)
 {
 	uint32_t scale = (uint32_t)demo->scale;
 	struct generate_options generated = {
-		.seed = demo->seed, .users = 300 * scale, .items = 6000 * scale,
+		.seed = demo->seed,
+		.users = 300 * scale,
+		.items = 6000 * scale,
 		.visits = {200 * scale, 120 * scale, 80 * scale},
 	};
 	struct replay_config config = {
-		.command = demo->args.command, .threads = (unsigned)demo->args.threads, .verify = true,
-		.reopen = true, .progress = demo->args.progress,
+		.command = demo->args.command,
+		.threads = (unsigned)demo->args.threads,
+		.verify = true,
+		.reopen = true,
+		.progress = demo->args.progress,
 	};
 	struct generate *generate;
 	struct replay_result result;
@@ -212,9 +235,15 @@ static int run_generated(const struct demo *demo)
 int demo_main(int argc, char **argv)
 {
 	struct demo demo = {
-		.args = {.command = "demo", .policy = "s3fifo", .io = "auto", .threads = 1,
-			 .value_size = "trace", .verify = true, .reopen = true},
-		.seed = 1, .scale = 100,
+		.args = {.command = "demo",
+			 .policy = "s3fifo",
+			 .io = "auto",
+			 .threads = 1,
+			 .value_size = "trace",
+			 .verify = true,
+			 .reopen = true},
+		.seed = 1,
+		.scale = 100,
 	};
 	tiers_init(&demo.args.tiers);
 	int exit_code = tiers_parse_warm(&demo.args.tiers, "demo", "192M@emulate:250");
@@ -223,7 +252,8 @@ int demo_main(int argc, char **argv)
 	if (!exit_code && !demo.helped) {
 		exit_code = directory_make(&demo);
 		if (!exit_code) {
-			exit_code = demo.args.path ? replay_engine(&demo.args) : run_generated(&demo);
+			exit_code =
+				demo.args.path ? replay_engine(&demo.args) : run_generated(&demo);
 			directory_remove(&demo);
 		}
 	}

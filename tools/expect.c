@@ -35,7 +35,8 @@ static int grow(struct expect *expect)
 	for (uint64_t i = 0; i <= expect->mask; i++) {
 		if (!expect->entries[i].key_len)
 			continue;
-		uint64_t to = slot_of(expect->entries[i].space, expect->entries[i].id) & (slots - 1);
+		uint64_t to =
+			slot_of(expect->entries[i].space, expect->entries[i].id) & (slots - 1);
 		while (entries[to].key_len)
 			to = (to + 1) & (slots - 1);
 		entries[to] = expect->entries[i];
@@ -46,8 +47,7 @@ static int grow(struct expect *expect)
 	return 0;
 }
 
-struct expect_entry *expect_get(struct expect *expect, uint8_t space, uint64_t id,
-				uint16_t key_len)
+struct expect_entry *expect_get(struct expect *expect, uint8_t space, uint64_t id, uint16_t key_len)
 {
 	if (expect->count >= (expect->mask + 1) / 4 * 3 && grow(expect))
 		return NULL;

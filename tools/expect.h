@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a replay knows that each key must hold: the model behind --verify. An open-addressing table from
- * (space, key) to the version and length that were last put. A key is a 64-bit number and a length.
- * One thread.
+ * What a replay knows that each key must hold: the model behind --verify. An open-addressing table
+ * from (space, key) to the version and length that were last put. A key is a 64-bit number and a
+ * length. One thread.
  */
 #ifndef TOOLS_EXPECT_H
 #define TOOLS_EXPECT_H
@@ -15,7 +15,7 @@ enum expect_state {
 	EXPECT_NEVER = 0, /* nothing was ever put */
 	EXPECT_PRESENT,   /* the last put took */
 	EXPECT_DELETED,
-	EXPECT_UNKNOWN,   /* a put failed in a way that leaves open what is there */
+	EXPECT_UNKNOWN, /* a put failed in a way that leaves open what is there */
 };
 
 struct expect_entry {
@@ -37,7 +37,8 @@ struct expect {
 /* -ENOMEM. */
 int expect_open(struct expect *expect);
 void expect_close(struct expect *expect);
-/* The entry of the key, made if there is none; NULL when out of memory. Valid until the next call. */
+/* The entry of the key, made if there is none; NULL when out of memory. Valid until the next call.
+ */
 struct expect_entry *expect_get(struct expect *expect, uint8_t space, uint64_t id,
 				uint16_t key_len);
 /* Visits the entries: start with *at = 0; NULL at the end. */

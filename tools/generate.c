@@ -9,26 +9,26 @@
 #include "tools/sizes.h"
 
 /*
- * Published statistics of a short-video platform's behaviour log of 27 thousand users: 322,278,385 events
- * on 32,038,693 videos. Here: how many videos had exactly so many exposures.
+ * Published statistics of a short-video platform's behaviour log of 27 thousand users: 322,278,385
+ * events on 32,038,693 videos. Here: how many videos had exactly so many exposures.
  */
 #define LOG_EVENTS 322278385.0
 static const struct {
 	double exposures, videos;
 } popularity[] = {
 	{1, 17306814}, {2, 4341464}, {3, 2153872}, {4, 1371751}, {5, 941513}, {7, 533632},
-	{10, 287324}, {15, 142480}, {20, 88412}, {30, 43773}, {50, 18109}, {100, 5273},
-	{200, 1440}, {500, 247}, {1000, 34}, {2000, 5},
+	{10, 287324},  {15, 142480}, {20, 88412},  {30, 43773},  {50, 18109}, {100, 5273},
+	{200, 1440},   {500, 247},   {1000, 34},   {2000, 5},
 };
 #define KNOTS (sizeof(popularity) / sizeof(popularity[0]))
 #define EXPOSURES_MAX 60000.0
 
-/* The same log's gaps between a user's events that are not zero, log-uniform within a bin. Zero gaps, 83 %
- * of all, are events of one visit: 5.9 events a visit on average. */
+/* The same log's gaps between a user's events that are not zero, log-uniform within a bin. Zero
+ * gaps, 83 % of all, are events of one visit: 5.9 events a visit on average. */
 static const struct {
 	double low_ms, high_ms, count;
 } gaps[] = {
-	{1000, 10000, 5.18},       {10000, 60000, 17.75},     {60000, 300000, 21.06},
+	{1000, 10000, 5.18},     {10000, 60000, 17.75},    {60000, 300000, 21.06},
 	{300000, 1800000, 7.44}, {1800000, 7200000, 2.19}, {7200000, 86400000, 1.88},
 };
 #define GAPS (sizeof(gaps) / sizeof(gaps[0]))
@@ -47,24 +47,26 @@ static const struct {
 #define KEY_BYTES 16u
 #define CANDIDATES 24u
 #define SHOWN_MAX CANDIDATES
-#define TASTE 0.5            /* share of the candidates from a category that the user likes */
-#define RETRAIN 0.05         /* share of the shown items whose embedding the trainer rewrites */
-#define VISITS_A_BIRTH 20u   /* visits between two new items */
+#define TASTE 0.5          /* share of the candidates from a category that the user likes */
+#define RETRAIN 0.05       /* share of the shown items whose embedding the trainer rewrites */
+#define VISITS_A_BIRTH 20u /* visits between two new items */
 
 enum space { SPACE_USERS = 0, SPACE_EMBEDDINGS, SPACE_ITEMS };
 static const char *const spaces[] = {"users", "embeddings", "items"};
 
 enum phase { PHASE_LOAD = 0, PHASE_BEFORE, PHASE_SCAN, PHASE_AFTER, PHASE_END };
-static const char *const phases[] = {
-	"load: every user and item", "serve", "serve while a scan reads all", "serve after the scan"};
+static const char *const phases[] = {"load: every user and item", "serve",
+				     "serve while a scan reads all", "serve after the scan"};
 
 struct visitor {
 	double due_ms;
 	uint32_t user;
 };
 
-/* A class of equally popular videos: ranks [rank, rank of the next) of LOG_VIDEOS, most popular first. */
-struct class {
+/* A class of equally popular videos: ranks [rank, rank of the next) of LOG_VIDEOS, most popular
+ * first. */
+struct class
+{
 	double events_upto; /* share of the events, this class and those before it */
 	double rank, videos;
 };
@@ -75,11 +77,11 @@ struct generate {
 	struct generate_options options;
 	struct size_model *metadata; /* sizes */
 	uint64_t random;
-	uint32_t births;       /* items born: how far popularity has drifted */
+	uint32_t births; /* items born: how far popularity has drifted */
 	uint32_t n_classes;
 	struct class classes[CLASSES_MAX];
-	struct visitor *heap;  /* by due_ms; one for every user */
-	uint32_t *lengths;     /* events of a user's log */
+	struct visitor *heap; /* by due_ms; one for every user */
+	uint32_t *lengths;    /* events of a user's log */
 	enum phase phase;
 	uint32_t at, upto;     /* visits of this phase: done, of so many; or keys loaded */
 	uint32_t scanned;      /* items */
@@ -113,8 +115,8 @@ static double videos_with(double c)
 	return exp(y0 + (y1 - y0) * (log(c) - x0) / (x1 - x0));
 }
 
-/* Bins of exposures [low, high), 5 % wide; the tail beyond the published points falls as a power law whose
- * exponent leaves it the events that are left. Returns the events in all bins. */
+/* Bins of exposures [low, high), 5 % wide; the tail beyond the published points falls as a power
+ * law whose exponent leaves it the events that are left. Returns the events in all bins. */
 static double fill_classes(struct generate *g, double exponent, double *events)
 {
 	double sum = 0;
@@ -122,7 +124,8 @@ static double fill_classes(struct generate *g, double exponent, double *events)
 	for (double low = 1, high; low < EXPOSURES_MAX && n < CLASSES_MAX; low = high, n++) {
 		high = floor(low * 1.05) > low ? floor(low * 1.05) : low + 1;
 		double middle = high - low > 1 ? sqrt(low * high) : low;
-		double count = middle <= 2000 ? videos_with(middle) : 5 * pow(middle / 2000, exponent);
+		double count =
+			middle <= 2000 ? videos_with(middle) : 5 * pow(middle / 2000, exponent);
 		g->classes[n].videos = count * (high - low);
 		events[n] = g->classes[n].videos * middle;
 		sum += events[n];
@@ -178,8 +181,8 @@ static uint32_t draw_rank(struct generate *g)
 	return scaled < g->options.items ? scaled : g->options.items - 1;
 }
 
-/* The item that holds a rank now: with each birth every item falls by one rank, and the least popular
- * item's number goes to the newborn, which is the most popular. */
+/* The item that holds a rank now: with each birth every item falls by one rank, and the least
+ * popular item's number goes to the newborn, which is the most popular. */
 static uint32_t item_of_rank(const struct generate *g, uint32_t rank)
 {
 	uint32_t items = g->options.items;
@@ -229,7 +232,8 @@ static void heap_sink(struct generate *g, uint32_t at)
 		uint64_t child = (uint64_t)at * 2 + 1;
 		if (child >= g->options.users)
 			break;
-		if (child + 1 < g->options.users && g->heap[child + 1].due_ms < g->heap[child].due_ms)
+		if (child + 1 < g->options.users &&
+		    g->heap[child + 1].due_ms < g->heap[child].due_ms)
 			child++;
 		if (g->heap[child].due_ms >= sinking.due_ms)
 			break;
@@ -255,8 +259,11 @@ static void prepare_users(struct generate *g)
 static struct replay_op make(const struct generate *g, enum replay_verb verb, enum space space,
 			     uint32_t id)
 {
-	struct replay_op op = {.id = id, .key_len = KEY_BYTES, .verb = (uint8_t)verb,
-			       .space = (uint8_t)space, .phase = (uint8_t)g->phase};
+	struct replay_op op = {.id = id,
+			       .key_len = KEY_BYTES,
+			       .verb = (uint8_t)verb,
+			       .space = (uint8_t)space,
+			       .phase = (uint8_t)g->phase};
 	if (space == SPACE_USERS) {
 		op.value_len = (g->lengths[id] / LENGTH_KEPT + 1) * EVENT_BYTES;
 		op.kind = PAYLOAD_EVENTS;
@@ -331,7 +338,8 @@ static void enter(struct generate *g, enum phase phase)
 		g->upto = g->options.visits[phase - PHASE_BEFORE];
 }
 
-static int generate_next(struct replay_source *source, struct replay_op *op, struct thermo_error *error)
+static int generate_next(struct replay_source *source, struct replay_op *op,
+			 struct thermo_error *error)
 {
 	struct generate *g = (struct generate *)source;
 	(void)error;
@@ -366,7 +374,8 @@ static uint64_t estimate(const struct generate_options *o)
 	uint64_t visits = (uint64_t)o->visits[0] + o->visits[1] + o->visits[2];
 	uint64_t scanned = (uint64_t)o->visits[1] * 60;
 	scanned = scanned < o->items ? scanned : o->items;
-	/* A visit: the user twice, the candidates, 5.9 items, and what the trainer and births add. */
+	/* A visit: the user twice, the candidates, 5.9 items, and what the trainer and births add.
+	 */
 	return o->users + 2 * (uint64_t)o->items + scanned + visits * (2 + CANDIDATES + 6) +
 	       visits * 2 / 5 + 1;
 }
@@ -380,8 +389,12 @@ int generate_open(const struct generate_options *options, struct generate **out)
 	g->options = *options;
 	g->options.items -= options->items % GENERATE_CATEGORIES;
 	g->source = (struct replay_source){
-		.next = generate_next, .done = generate_done, .spaces = spaces, .phases = phases,
-		.n_spaces = 3, .n_phases = PHASE_END,
+		.next = generate_next,
+		.done = generate_done,
+		.spaces = spaces,
+		.phases = phases,
+		.n_spaces = 3,
+		.n_phases = PHASE_END,
 	};
 	g->random = options->seed;
 	g->heap = calloc(options->users, sizeof(*g->heap));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A recommender's requests, generated. Users come back in sessions; each visit reads the user's behaviour
- * sequence, the embeddings of the candidates, the metadata of the items that are shown, and writes the
- * sequence back with the new events. What is popular drifts: new items are born popular and age. A scan
- * reads every embedding once, as a nightly job does.
+ * A recommender's requests, generated. Users come back in sessions; each visit reads the user's
+ * behaviour sequence, the embeddings of the candidates, the metadata of the items that are shown,
+ * and writes the sequence back with the new events. What is popular drifts: new items are born
+ * popular and age. A scan reads every embedding once, as a nightly job does.
  *
  * The same seed gives the same requests. One thread.
  */
@@ -15,7 +15,7 @@
 struct generate_options {
 	uint64_t seed;
 	uint32_t users;
-	uint32_t items; /* rounded to a multiple of GENERATE_CATEGORIES */
+	uint32_t items;     /* rounded to a multiple of GENERATE_CATEGORIES */
 	uint32_t visits[3]; /* before, during and after the scan */
 };
 

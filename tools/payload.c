@@ -11,10 +11,11 @@ uint64_t payload_seed(uint64_t key, uint32_t version)
 }
 
 static const char vocabulary[32][9] = {
-	"title=\"a", " short v", "ideo of ", "music\", ", "category", "=cooking", "=travel,", "=gaming,",
-	"author=u", "ser_id, ", "tags=[ne", "w, popul", "ar, tren", "ding], l", "anguage=", "en, regi",
-	"on=eu, d", "uration=", "00:00:30", "00:01:15", "likes=00", "views=00", "{\"id\": 1", "\"score\":",
-	"http://m", "edia/pre", "view.jpg", "encoding", "=h264, w", "idth=720", ", height", "=1280}, ",
+	"title=\"a", " short v",   "ideo of ",   "music\", ", "category", "=cooking", "=travel,",
+	"=gaming,",  "author=u",   "ser_id, ",   "tags=[ne",  "w, popul", "ar, tren", "ding], l",
+	"anguage=",  "en, regi",   "on=eu, d",   "uration=",  "00:00:30", "00:01:15", "likes=00",
+	"views=00",  "{\"id\": 1", "\"score\":", "http://m",  "edia/pre", "view.jpg", "encoding",
+	"=h264, w",  "idth=720",   ", height",   "=1280}, ",
 };
 
 static inline uint64_t word_of(enum payload_kind kind, uint64_t seed, uint64_t i)
@@ -26,7 +27,8 @@ static inline uint64_t word_of(enum payload_kind kind, uint64_t seed, uint64_t i
 		if (i & 1) /* item, action */
 			return (random & 0x01ffffff) | (random >> 62 << 32);
 		/* a time in ms: rises by some seconds an event */
-		return UINT64_C(1649351999602) + (seed & 0xfffffff) + (i * 30000) + (random & 0x3fff);
+		return UINT64_C(1649351999602) + (seed & 0xfffffff) + (i * 30000) +
+		       (random & 0x3fff);
 	case PAYLOAD_FLOATS: /* two floats whose magnitudes are in [0.5, 1) */
 		return (random & UINT64_C(0x807fffff807fffff)) | UINT64_C(0x3f0000003f000000);
 	case PAYLOAD_TEXT:

@@ -63,7 +63,8 @@ static unsigned terminal_columns(void)
 	return size.ws_col;
 }
 
-/* "[####......]  41 %  " or, when how much there is to do is not known, the time that has passed. */
+/* "[####......]  41 %  " or, when how much there is to do is not known, the time that has passed.
+ */
 static int draw_bar(char *line, size_t capacity, double done, double seconds)
 {
 	if (done < 0)
@@ -77,7 +78,8 @@ static int draw_bar(char *line, size_t capacity, double done, double seconds)
 	bar[20] = 0;
 	double left = done > 0.02 ? seconds / done - seconds : -1;
 	if (left >= 0)
-		return snprintf(line, capacity, "[%s] %3.0f %%  %3.0f s left  ", bar, done * 100, left);
+		return snprintf(line, capacity, "[%s] %3.0f %%  %3.0f s left  ", bar, done * 100,
+				left);
 	return snprintf(line, capacity, "[%s] %3.0f %%              ", bar, done * 100);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Progress of long work, on stderr: one line redrawn ten times a second where a person watches, a plain
- * line every five seconds where a file does, one JSON object a line for programs, or nothing.
+ * Progress of long work, on stderr: one line redrawn ten times a second where a person watches, a
+ * plain line every five seconds where a file does, one JSON object a line for programs, or nothing.
  * One thread.
  */
 #ifndef TOOLS_PROGRESS_H

@@ -16,11 +16,14 @@ static const char help[] =
 	"  --format F        auto (default), csv, oracle, twitter, kv; .zst is read directly\n"
 	"  --policy P        s3fifo (default), lru, sieve, fifo\n"
 	"  --dram SIZE       cap of everything in DRAM (default 64M)\n"
-	"  --warm SIZE[@P]   warm tier; P is emulate:NS (default emulate:250), node:N, file:PATH, kmem\n"
+	"  --warm SIZE[@P]   warm tier; P is emulate:NS (default emulate:250), node:N, file:PATH, "
+	"kmem\n"
 	"  --cold DIR[:SIZE] cold tier in a directory, or none (default)\n"
-	"  --objects         simulate: sizes are numbers of objects, every object costs 1, and every get\n"
+	"  --objects         simulate: sizes are numbers of objects, every object costs 1, and "
+	"every get\n"
 	"                    and set is one request\n"
-	"  --value-size S    bytes of a value: N, trace (default; where the trace has none, as published),\n"
+	"  --value-size S    bytes of a value: N, trace (default; where the trace has none, as "
+	"published),\n"
 	"                    published, or dist:FILE (a CacheLib sizes file)\n"
 	"  --sets-as-gets    treat a set as a get with a put on a miss, as simulators do\n"
 	"  --threads N       workers; a key's requests stay in order (default 1)\n"
@@ -34,8 +37,21 @@ static const char help[] =
 	"SIZE takes K, M, G, T (powers of 1024). Exit code: 0, 1 failed, 2 asked wrongly.\n";
 
 enum {
-	OPT_FORMAT = 1000, OPT_POLICY, OPT_DRAM, OPT_WARM, OPT_COLD, OPT_OBJECTS, OPT_VALUE_SIZE,
-	OPT_SETS_AS_GETS, OPT_THREADS, OPT_LIMIT, OPT_VERIFY, OPT_REOPEN, OPT_IO, OPT_PROGRESS, OPT_JSON,
+	OPT_FORMAT = 1000,
+	OPT_POLICY,
+	OPT_DRAM,
+	OPT_WARM,
+	OPT_COLD,
+	OPT_OBJECTS,
+	OPT_VALUE_SIZE,
+	OPT_SETS_AS_GETS,
+	OPT_THREADS,
+	OPT_LIMIT,
+	OPT_VERIFY,
+	OPT_REOPEN,
+	OPT_IO,
+	OPT_PROGRESS,
+	OPT_JSON,
 	OPT_HELP,
 };
 
@@ -74,15 +90,18 @@ static int parse_named(struct replay_args *args, int option, const char *value)
 		return cli_misuse(args->command,
 				  "--format: '%s' is not auto, csv, oracle, twitter or kv", value);
 	if (option == OPT_PROGRESS && progress_parse(value, &args->progress))
-		return cli_misuse(args->command, "--progress: '%s' is not auto, json or none", value);
+		return cli_misuse(args->command, "--progress: '%s' is not auto, json or none",
+				  value);
 	if (option == OPT_POLICY) {
 		if (!one_of(value, policies))
 			return cli_misuse(args->command,
-					  "--policy: '%s' is not s3fifo, lru, sieve or fifo", value);
+					  "--policy: '%s' is not s3fifo, lru, sieve or fifo",
+					  value);
 		args->policy = value;
 	} else if (option == OPT_IO) {
 		if (!one_of(value, ios))
-			return cli_misuse(args->command, "--io: '%s' is not auto, uring or pread", value);
+			return cli_misuse(args->command, "--io: '%s' is not auto, uring or pread",
+					  value);
 		args->io = value;
 	}
 	return COMMAND_OK;
@@ -99,13 +118,14 @@ static int parse_option(struct replay_args *args, int option, const char *value)
 		return tiers_parse_cold(&args->tiers, args->command, value);
 	case OPT_THREADS:
 		if (!cli_number(value, 1, REPLAY_THREADS_MAX, &args->threads))
-			return cli_misuse(args->command, "--threads: '%s' is not a number from 1 to %d",
-					  value, REPLAY_THREADS_MAX);
+			return cli_misuse(args->command,
+					  "--threads: '%s' is not a number from 1 to %d", value,
+					  REPLAY_THREADS_MAX);
 		return COMMAND_OK;
 	case OPT_LIMIT:
 		if (!cli_number(value, 1, UINT64_MAX, &args->limit))
-			return cli_misuse(args->command, "--limit: '%s' is not a number of at least 1",
-					  value);
+			return cli_misuse(args->command,
+					  "--limit: '%s' is not a number of at least 1", value);
 		return COMMAND_OK;
 	case OPT_OBJECTS:
 		args->objects = true;
@@ -141,9 +161,11 @@ static int check_options(struct replay_args *args)
 	if (args->objects && args->threads > 1)
 		return cli_misuse(args->command, "--objects simulates on one thread");
 	if (args->objects && args->value_size)
-		return cli_misuse(args->command, "--objects: every object costs 1, --value-size says else");
+		return cli_misuse(args->command,
+				  "--objects: every object costs 1, --value-size says else");
 	if (args->objects && args->tiers.warm_given)
-		return cli_misuse(args->command, "--objects simulates: --warm takes a number, no provider");
+		return cli_misuse(args->command,
+				  "--objects simulates: --warm takes a number, no provider");
 	if (args->reopen && !(args->verify && args->tiers.cold_dir))
 		return cli_misuse(args->command, "--reopen needs --verify and --cold DIR");
 	if (!args->value_size)
@@ -181,7 +203,9 @@ static int report(const struct replay_args *args, const struct replay_config *co
 		  const struct replay_result *result, const struct trace_source *source)
 {
 	struct replay_about about = {
-		.trace = args->path, .policy = args->policy, .unrecorded = source->unrecorded,
+		.trace = args->path,
+		.policy = args->policy,
+		.unrecorded = source->unrecorded,
 		.warm = args->tiers.warm_bytes ? args->tiers.warm : NULL,
 	};
 	return replay_report(&about, config, result, args->json);
@@ -191,8 +215,12 @@ int replay_engine(const struct replay_args *args)
 {
 	struct thermo_error error = {.text = ""};
 	struct replay_config config = {
-		.command = args->command, .threads = (unsigned)args->threads, .limit = args->limit,
-		.verify = args->verify, .reopen = args->reopen, .sets_as_gets = args->sets_as_gets,
+		.command = args->command,
+		.threads = (unsigned)args->threads,
+		.limit = args->limit,
+		.verify = args->verify,
+		.reopen = args->reopen,
+		.sets_as_gets = args->sets_as_gets,
 		.progress = args->progress,
 	};
 	struct size_model *sizes = NULL;
@@ -228,7 +256,8 @@ close_sizes:
 
 int replay_main(int argc, char **argv)
 {
-	struct replay_args args = {.command = "replay", .policy = "s3fifo", .io = "auto", .threads = 1};
+	struct replay_args args = {
+		.command = "replay", .policy = "s3fifo", .io = "auto", .threads = 1};
 	bool helped = false;
 	tiers_init(&args.tiers);
 	int exit_code = parse(argc, argv, &args, &helped);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `thermo replay --objects`: the trace through the planner's simulator. Every object costs 1, every get
- * and every set is one request, a hit if the key is present, so that its miss ratios can be laid beside
- * those of other simulators.
+ * `thermo replay --objects`: the trace through the planner's simulator. Every object costs 1, every
+ * get and every set is one request, a hit if the key is present, so that its miss ratios can be
+ * laid beside those of other simulators.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,7 +16,8 @@
 
 #define PROGRESS_MASK 0x3fffu
 
-static void draw(struct progress *progress, const struct trace *trace, const struct simulate *simulate)
+static void draw(struct progress *progress, const struct trace *trace,
+		 const struct simulate *simulate)
 {
 	struct simulate_stats stats;
 	char text[160], json[160];
@@ -104,7 +105,8 @@ static int write_json(const struct replay_args *args, const struct simulate_stat
 	return text ? status : cli_fail(args->command, "out of memory");
 }
 
-static void print(const struct replay_args *args, const struct simulate_stats *stats, double seconds)
+static void print(const struct replay_args *args, const struct simulate_stats *stats,
+		  double seconds)
 {
 	double requests = stats->requests ? (double)stats->requests : 1;
 	printf("%s, policy %s, simulated: every object costs 1\n", args->path, args->policy);
@@ -125,7 +127,8 @@ static void print(const struct replay_args *args, const struct simulate_stats *s
 
 int replay_objects(const struct replay_args *args)
 {
-	struct simulate_options options = {.dram = args->tiers.dram_bytes, .warm = args->tiers.warm_bytes};
+	struct simulate_options options = {.dram = args->tiers.dram_bytes,
+					   .warm = args->tiers.warm_bytes};
 	struct thermo_error error = {.text = ""};
 	struct trace *trace = NULL;
 	struct simulate *simulate = NULL;

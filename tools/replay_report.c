@@ -57,20 +57,20 @@ static char *duration(uint64_t ns, char *text)
 	return text;
 }
 
-static void print_latency(FILE *to, const struct latency *latency)
+static void print_latency(FILE *to, const struct histogram *latency)
 {
-	static const double shares[] = {0.5, 0.99, 0.999};
+	static const double percents[] = {50, 99, 99.9};
 	char text[32];
 	if (!latency->count) {
 		fprintf(to, " %9s %9s %9s %9s", "-", "-", "-", "-");
 		return;
 	}
 	for (int i = 0; i < 3; i++)
-		fprintf(to, " %9s", duration(latency_quantile(latency, shares[i]), text));
+		fprintf(to, " %9s", duration(histogram_percentile(latency, percents[i]), text));
 	fprintf(to, " %9s", duration(latency->max, text));
 }
 
-static void print_row(FILE *to, const char *name, const struct latency *latency, double of)
+static void print_row(FILE *to, const char *name, const struct histogram *latency, double of)
 {
 	char count[32];
 	fprintf(to, "%-6s %12s %6.1f%%", name, grouped(latency->count, count), of * 100);
@@ -82,8 +82,8 @@ static void print_tiers(FILE *to, const struct replay_result *result)
 	const struct replay_counts *total = &result->total;
 	const struct thermo_stats *stats = &result->stats;
 	char used[32], cap[32];
-	fprintf(to, "%-6s %12s %7s %9s %9s %9s %9s   %s\n", "", "gets", "share", "p50", "p99", "p99.9",
-		"max", "resident / cap");
+	fprintf(to, "%-6s %12s %7s %9s %9s %9s %9s   %s\n", "", "gets", "share", "p50", "p99",
+		"p99.9", "max", "resident / cap");
 	for (int tier = 0; tier < THERMO_TIERS; tier++) {
 		print_row(to, tier_names[tier], &result->latency[tier],
 			  share(total->hits[tier], total->gets));
@@ -97,12 +97,14 @@ static void print_tiers(FILE *to, const struct replay_result *result)
 	fprintf(to, "\n");
 }
 
-static void print_phases(FILE *to, const struct replay_about *about, const struct replay_result *result)
+static void print_phases(FILE *to, const struct replay_about *about,
+			 const struct replay_result *result)
 {
 	char count[32];
 	if (!about->phases || about->n_phases < 2)
 		return;
-	fprintf(to, "\n%-34s %12s %7s %7s %7s %7s\n", "phase", "requests", "hot", "warm", "cold", "miss");
+	fprintf(to, "\n%-34s %12s %7s %7s %7s %7s\n", "phase", "requests", "hot", "warm", "cold",
+		"miss");
 	for (unsigned i = 0; i < about->n_phases; i++) {
 		const struct replay_counts *phase = &result->phase[i];
 		fprintf(to, "%-34s %12s", about->phases[i], grouped(requests_of(phase), count));
@@ -128,8 +130,7 @@ static void print_movement(FILE *to, const struct replay_result *result)
 		dropped += stats->tier[tier].records_dropped;
 	fprintf(to, "dropped    %s records\n", grouped(dropped, a));
 	if (stats->tier[THERMO_COLD].cap_bytes || stats->device_reads || stats->device_writes)
-		fprintf(to,
-			"device     %s reads (%s), %s writes (%s); %.3f reads a cold hit; %s\n",
+		fprintf(to, "device     %s reads (%s), %s writes (%s); %.3f reads a cold hit; %s\n",
 			grouped(stats->device_reads, a), size_format(stats->device_read_bytes, b),
 			grouped(stats->device_writes, c), size_format(stats->device_write_bytes, d),
 			share(stats->device_reads, result->total.hits[THERMO_COLD]),
@@ -154,7 +155,9 @@ static void print_checks(FILE *to, const struct replay_config *config,
 	const struct replay_checks *checks = &result->checks;
 	const struct replay_reopened *reopened = &result->reopened;
 	if (config->verify)
-		fprintf(to, "verified   %s values, %s: %s bad bytes, %llu hits of keys that hold nothing\n",
+		fprintf(to,
+			"verified   %s values, %s: %s bad bytes, %llu hits of keys that hold "
+			"nothing\n",
 			grouped(checks->values, a), size_format(checks->bytes, b),
 			grouped(checks->bad_bytes, c), (unsigned long long)checks->unexpected);
 	if (!reopened->done)
@@ -167,15 +170,16 @@ static void print_checks(FILE *to, const struct replay_config *config,
 		grouped(reopened->hits[1], b), grouped(reopened->hits[2], c));
 }
 
-static void print_all(FILE *to, const struct replay_about *about, const struct replay_config *config,
-		      const struct replay_result *result)
+static void print_all(FILE *to, const struct replay_about *about,
+		      const struct replay_config *config, const struct replay_result *result)
 {
 	const struct replay_counts *total = &result->total;
 	char a[32], b[32], c[32], d[32];
 	fprintf(to, "%s, policy %s, %u thread%s\n", about->trace, about->policy, config->threads,
 		config->threads == 1 ? "" : "s");
-	fprintf(to, "%s requests in %.2f s (%s/s): %s gets, %s sets, ", grouped(requests_of(total), a),
-		result->seconds, grouped((uint64_t)((double)requests_of(total) / result->seconds), b),
+	fprintf(to, "%s requests in %.2f s (%s/s): %s gets, %s sets, ",
+		grouped(requests_of(total), a), result->seconds,
+		grouped((uint64_t)((double)requests_of(total) / result->seconds), b),
 		grouped(total->gets, c), grouped(total->sets, d));
 	fprintf(to, "%s deletes; miss ratio %.4f\n", grouped(total->deletes, a),
 		share(total->misses, total->gets));
@@ -193,8 +197,8 @@ static void print_all(FILE *to, const struct replay_about *about, const struct r
 	print_memory(to, result);
 	if (total->busy || total->lost || total->no_space || total->errors)
 		fprintf(to, "refused    %s puts busy, %s no space; %s lost, %s failed\n",
-			grouped(total->busy, a), grouped(total->no_space, b), grouped(total->lost, c),
-			grouped(total->errors, d));
+			grouped(total->busy, a), grouped(total->no_space, b),
+			grouped(total->lost, c), grouped(total->errors, d));
 	print_checks(to, config, result);
 }
 
@@ -212,14 +216,14 @@ static void add_hits(cJSON *object, const uint64_t hits[THERMO_TIERS])
 		add_count(json, tier_names[tier], hits[tier]);
 }
 
-static void add_latency(cJSON *object, const char *name, const struct latency *latency)
+static void add_latency(cJSON *object, const char *name, const struct histogram *latency)
 {
 	cJSON *json = cJSON_AddObjectToObject(object, name);
 	add_count(json, "count", latency->count);
 	cJSON_AddNumberToObject(json, "mean", share(latency->sum, latency->count));
-	add_count(json, "p50", latency_quantile(latency, 0.5));
-	add_count(json, "p99", latency_quantile(latency, 0.99));
-	add_count(json, "p99.9", latency_quantile(latency, 0.999));
+	add_count(json, "p50", histogram_percentile(latency, 50));
+	add_count(json, "p99", histogram_percentile(latency, 99));
+	add_count(json, "p99.9", histogram_percentile(latency, 99.9));
 	add_count(json, "max", latency->max);
 }
 
@@ -316,7 +320,8 @@ static void add_latencies(cJSON *root, const struct replay_result *result)
 	add_latency(json, "delete", &result->latency_delete);
 }
 
-static void add_phases(cJSON *root, const struct replay_about *about, const struct replay_result *result)
+static void add_phases(cJSON *root, const struct replay_about *about,
+		       const struct replay_result *result)
 {
 	if (!about->phases)
 		return;

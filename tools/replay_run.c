@@ -89,7 +89,8 @@ static int workers_open(struct replay *replay)
 		struct worker *worker = &replay->workers[i];
 		int status = pthread_create(&worker->thread, NULL, worker_main, worker);
 		if (status)
-			return cli_fail(replay->config->command, "thread %u: %s", i, strerror(status));
+			return cli_fail(replay->config->command, "thread %u: %s", i,
+					strerror(status));
 		worker->started = true;
 	}
 	return COMMAND_OK;
@@ -134,11 +135,12 @@ static void draw(struct replay *replay)
 		 (double)hits[1] * percent, used[1], (double)hits[2] * percent, used[2],
 		 (double)misses * percent, bad ? "  BAD BYTES" : "");
 	snprintf(json, sizeof(json),
-		 "\"requests\":%llu,\"hits\":{\"hot\":%llu,\"warm\":%llu,\"cold\":%llu},\"misses\":%llu,"
+		 "\"requests\":%llu,\"hits\":{\"hot\":%llu,\"warm\":%llu,\"cold\":%llu},\"misses\":"
+		 "%llu,"
 		 "\"used_bytes\":{\"hot\":%llu,\"warm\":%llu,\"cold\":%llu},\"bad_bytes\":%llu",
-		 (unsigned long long)requests, (unsigned long long)hits[0], (unsigned long long)hits[1],
-		 (unsigned long long)hits[2], (unsigned long long)misses,
-		 (unsigned long long)stats.tier[0].used_bytes,
+		 (unsigned long long)requests, (unsigned long long)hits[0],
+		 (unsigned long long)hits[1], (unsigned long long)hits[2],
+		 (unsigned long long)misses, (unsigned long long)stats.tier[0].used_bytes,
 		 (unsigned long long)stats.tier[1].used_bytes,
 		 (unsigned long long)stats.tier[2].used_bytes, (unsigned long long)bad);
 	double done = replay->source->done(replay->source);
@@ -225,11 +227,11 @@ static void result_merge(struct replay_result *into, const struct replay_result 
 	checks_merge(&into->reopened.checks, &from->reopened.checks);
 	for (int tier = 0; tier < THERMO_TIERS; tier++) {
 		into->reopened.hits[tier] += from->reopened.hits[tier];
-		latency_merge(&into->latency[tier], &from->latency[tier]);
+		histogram_merge(&into->latency[tier], &from->latency[tier]);
 	}
-	latency_merge(&into->latency_miss, &from->latency_miss);
-	latency_merge(&into->latency_put, &from->latency_put);
-	latency_merge(&into->latency_delete, &from->latency_delete);
+	histogram_merge(&into->latency_miss, &from->latency_miss);
+	histogram_merge(&into->latency_put, &from->latency_put);
+	histogram_merge(&into->latency_delete, &from->latency_delete);
 	if (!*into->first_failure)
 		memcpy(into->first_failure, from->first_failure, sizeof(into->first_failure));
 }
@@ -325,24 +327,25 @@ static int verdict(const struct replay_config *config, const struct replay_resul
 	unsigned long long unexpected = checks->unexpected + reopened->checks.unexpected;
 	if (bad || unexpected)
 		return cli_fail(config->command,
-				"%llu bad bytes, %llu hits of keys that hold nothing; first: %s", bad,
-				unexpected, result->first_failure);
+				"%llu bad bytes, %llu hits of keys that hold nothing; first: %s",
+				bad, unexpected, result->first_failure);
 	if (result->total.errors || reopened->errors)
 		return cli_fail(config->command, "%llu requests failed; first: %s",
 				(unsigned long long)(result->total.errors + reopened->errors),
 				result->first_failure);
 	if (result->total.no_space)
-		return cli_fail(config->command,
-				"%llu puts were refused: cold storage is full or failing (raise --cold "
-				"DIR:SIZE, or free room)",
-				(unsigned long long)result->total.no_space);
+		return cli_fail(
+			config->command,
+			"%llu puts were refused: cold storage is full or failing (raise --cold "
+			"DIR:SIZE, or free room)",
+			(unsigned long long)result->total.no_space);
 	if (reopened->done && reopened->missing > records_dropped(&result->stats))
-		return cli_fail(config->command,
-				"after reopening %llu of %llu keys are gone, but only %llu records were "
-				"dropped",
-				(unsigned long long)reopened->missing,
-				(unsigned long long)reopened->keys,
-				(unsigned long long)records_dropped(&result->stats));
+		return cli_fail(
+			config->command,
+			"after reopening %llu of %llu keys are gone, but only %llu records were "
+			"dropped",
+			(unsigned long long)reopened->missing, (unsigned long long)reopened->keys,
+			(unsigned long long)records_dropped(&result->stats));
 	return COMMAND_OK;
 }
 

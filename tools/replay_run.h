@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Replays a stream of requests against a cache: a get, and on a miss a put; a set is a put; a del is a
- * delete. Where the requests come from (a trace, a generator) is behind struct replay_source.
+ * Replays a stream of requests against a cache: a get, and on a miss a put; a set is a put; a del
+ * is a delete. Where the requests come from (a trace, a generator) is behind struct replay_source.
  *
- * Life-cycle:  replay_run: open -> one reader (the calling thread) feeds N workers, a key's requests always
- * the same one and in order -> settle -> statistics -> close [-> open -> read every key back -> close]
+ * Life-cycle:  replay_run: open -> one reader (the calling thread) feeds N workers, a key's
+ * requests always the same one and in order -> settle -> statistics -> close [-> open -> read every
+ * key back -> close]
  */
 #ifndef TOOLS_REPLAY_RUN_H
 #define TOOLS_REPLAY_RUN_H
@@ -14,7 +15,7 @@
 #include <stdint.h>
 
 #include "thermocline.h"
-#include "tools/latency.h"
+#include "tools/histogram.h"
 #include "tools/payload.h"
 #include "tools/progress.h"
 
@@ -59,12 +60,12 @@ struct replay_config {
 struct replay_counts {
 	uint64_t gets, sets, deletes;
 	uint64_t hits[THERMO_TIERS];
-	uint64_t misses; /* gets that found nothing */
-	uint64_t lost;   /* gets of a record that a bad block or bad memory took */
-	uint64_t puts;   /* that took: sets and refills after a miss */
-	uint64_t busy;   /* puts refused with THERMO_BUSY */
+	uint64_t misses;   /* gets that found nothing */
+	uint64_t lost;     /* gets of a record that a bad block or bad memory took */
+	uint64_t puts;     /* that took: sets and refills after a miss */
+	uint64_t busy;     /* puts refused with THERMO_BUSY */
 	uint64_t no_space; /* puts refused with -ENOSPC or -EROFS */
-	uint64_t errors; /* any other negative status */
+	uint64_t errors;   /* any other negative status */
 	uint64_t get_bytes, put_bytes;
 };
 
@@ -72,13 +73,13 @@ struct replay_counts {
 struct replay_checks {
 	uint64_t values, bytes; /* checked */
 	uint64_t bad_bytes;
-	uint64_t bad_values;    /* with a bad byte or a wrong length */
-	uint64_t unexpected;    /* hits of keys that hold nothing */
+	uint64_t bad_values; /* with a bad byte or a wrong length */
+	uint64_t unexpected; /* hits of keys that hold nothing */
 };
 
 struct replay_reopened {
 	bool done;
-	uint64_t keys;    /* distinct keys that should hold a value */
+	uint64_t keys; /* distinct keys that should hold a value */
 	uint64_t hits[THERMO_TIERS];
 	uint64_t missing; /* of them, those that were not there */
 	uint64_t errors;
@@ -91,20 +92,21 @@ struct replay_result {
 	struct replay_counts phase[REPLAY_PHASES_MAX];
 	struct replay_checks checks;
 	struct replay_reopened reopened;
-	struct latency latency[THERMO_TIERS]; /* of gets that hit there */
-	struct latency latency_miss, latency_put, latency_delete;
+	struct histogram latency[THERMO_TIERS]; /* of gets that hit there */
+	struct histogram latency_miss, latency_put, latency_delete;
 	struct thermo_stats stats; /* after everything settled */
 	char *stats_json;          /* or NULL; free with replay_result_free */
 	uint64_t process_bytes;    /* resident, of the whole process, at the end of the requests */
 	double seconds;
 	double settle_s;
-	char first_failure[320];   /* "" or what the first failed request or bad value was */
+	char first_failure[320]; /* "" or what the first failed request or bad value was */
 };
 
 /* COMMAND_OK, or COMMAND_FAILED after a complaint: something could not be opened or read, a request
- * failed, cold storage was full, or a byte was not what it must be. *result holds what was counted until
- * then and is to be freed in any case; result->seconds is 0 if the requests did not run to their end.
- * While they run, SIGINT ends them early and the result is of what ran; a second one ends the process. */
+ * failed, cold storage was full, or a byte was not what it must be. *result holds what was counted
+ * until then and is to be freed in any case; result->seconds is 0 if the requests did not run to
+ * their end. While they run, SIGINT ends them early and the result is of what ran; a second one
+ * ends the process. */
 int replay_run(const struct replay_config *config, struct replay_source *source,
 	       struct replay_result *result);
 void replay_result_free(struct replay_result *result);

@@ -60,7 +60,8 @@ static void remember(struct worker *worker, const struct replay_op *op, const ch
 		 what);
 }
 
-static void count_error(struct worker *worker, const struct replay_op *op, const char *verb, int status)
+static void count_error(struct worker *worker, const struct replay_op *op, const char *verb,
+			int status)
 {
 	char what[160];
 	worker->result.total.errors++;
@@ -74,8 +75,8 @@ static const void *key_of(struct worker *worker, const struct replay_op *op)
 {
 	memcpy(worker->key, &op->id, sizeof(op->id));
 	if (op->key_len > sizeof(op->id))
-		payload_fill(worker->key + sizeof(op->id), op->key_len - sizeof(op->id), PAYLOAD_MIXED,
-			     op->id);
+		payload_fill(worker->key + sizeof(op->id), op->key_len - sizeof(op->id),
+			     PAYLOAD_MIXED, op->id);
 	return worker->key;
 }
 
@@ -97,9 +98,9 @@ static void do_put(struct worker *worker, const struct replay_op *op, struct exp
 		     payload_seed(op->id, value_seed_version(worker)));
 	const void *key = key_of(worker, op);
 	uint64_t start = progress_now_ns();
-	int status = thermo_put(worker->spaces[op->space], key, op->key_len, worker->value, op->value_len,
-				THERMO_TTL_DEFAULT);
-	latency_add(&worker->result.latency_put, progress_now_ns() - start);
+	int status = thermo_put(worker->spaces[op->space], key, op->key_len, worker->value,
+				op->value_len, THERMO_TTL_DEFAULT);
+	histogram_add(&worker->result.latency_put, progress_now_ns() - start);
 	if (status == THERMO_OK) {
 		total->puts++, phase->puts++;
 		total->put_bytes += op->value_len, phase->put_bytes += op->value_len;
@@ -121,8 +122,8 @@ static void do_put(struct worker *worker, const struct replay_op *op, struct exp
 }
 
 /* Holds a value against what its key must hold. */
-static void check_value(struct worker *worker, struct replay_checks *checks, const struct replay_op *op,
-			const struct expect_entry *entry, size_t len)
+static void check_value(struct worker *worker, struct replay_checks *checks,
+			const struct replay_op *op, const struct expect_entry *entry, size_t len)
 {
 	char what[160];
 	if (entry->state == EXPECT_UNKNOWN)
@@ -161,8 +162,12 @@ static int fetch(struct worker *worker, const struct replay_op *op, struct therm
 		if (reserve(&worker->buffer, &worker->buffer_capacity, needed))
 			return -ENOMEM;
 		*request = (struct thermo_request){
-			.space = worker->spaces[op->space], .key = key, .key_len = op->key_len,
-			.value = worker->buffer, .capacity = worker->buffer_capacity, .tier = -1,
+			.space = worker->spaces[op->space],
+			.key = key,
+			.key_len = op->key_len,
+			.value = worker->buffer,
+			.capacity = worker->buffer_capacity,
+			.tier = -1,
 		};
 		uint64_t start = progress_now_ns();
 		status = thermo_get_batch(request, 1, -1);
@@ -187,14 +192,14 @@ static void do_get(struct worker *worker, const struct replay_op *op, struct exp
 	if (status == THERMO_OK) {
 		total->hits[request.tier]++, phase->hits[request.tier]++;
 		total->get_bytes += request.value_len, phase->get_bytes += request.value_len;
-		latency_add(&worker->result.latency[request.tier], took_ns);
+		histogram_add(&worker->result.latency[request.tier], took_ns);
 		if (entry)
 			check_value(worker, &worker->result.checks, op, entry, request.value_len);
 		return;
 	}
 	if (status == THERMO_MISS) {
 		total->misses++, phase->misses++;
-		latency_add(&worker->result.latency_miss, took_ns);
+		histogram_add(&worker->result.latency_miss, took_ns);
 	} else if (status == THERMO_LOST) {
 		total->lost++, phase->lost++;
 	} else {
@@ -209,7 +214,7 @@ static void do_delete(struct worker *worker, const struct replay_op *op, struct 
 	const void *key = key_of(worker, op);
 	uint64_t start = progress_now_ns();
 	int status = thermo_delete(worker->spaces[op->space], key, op->key_len);
-	latency_add(&worker->result.latency_delete, progress_now_ns() - start);
+	histogram_add(&worker->result.latency_delete, progress_now_ns() - start);
 	worker->result.total.deletes++;
 	worker->result.phase[op->phase].deletes++;
 	if (status == THERMO_OK && entry)
@@ -278,8 +283,11 @@ void worker_read_back(struct worker *worker)
 	uint64_t at = 0, took_ns;
 	while ((entry = expect_next(&worker->expect, &at))) {
 		struct replay_op op = {
-			.id = entry->id, .key_len = entry->key_len, .value_len = entry->value_len,
-			.space = entry->space, .kind = entry->kind,
+			.id = entry->id,
+			.key_len = entry->key_len,
+			.value_len = entry->value_len,
+			.space = entry->space,
+			.kind = entry->kind,
 		};
 		struct thermo_request request;
 		int status = fetch(worker, &op, &request, &took_ns);

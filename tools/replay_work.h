@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One worker of a replay: applies batches of requests to the cache, measures and checks them. The reader
- * fills batches; with one thread it also applies them, with more each worker has a thread and a queue.
+ * One worker of a replay: applies batches of requests to the cache, measures and checks them. The
+ * reader fills batches; with one thread it also applies them, with more each worker has a thread
+ * and a queue.
  */
 #ifndef TOOLS_REPLAY_WORK_H
 #define TOOLS_REPLAY_WORK_H
@@ -43,13 +44,13 @@ struct worker {
 	const struct replay_config *config;
 	struct thermo_space **spaces; /* the replay's; they change when it reopens */
 	/* the worker's own */
-	struct replay_result result; /* counts, latencies and checks of this worker */
-	struct expect expect;        /* used with verify only */
-	char *value;                 /* what is put */
-	char *buffer;                /* what is read */
+	struct replay_result result;            /* counts, latencies and checks of this worker */
+	struct expect expect;                   /* used with verify only */
+	char *value;                            /* what is put */
+	char *buffer;                           /* what is read */
 	size_t value_capacity, buffer_capacity; /* bytes */
-	char key[THERMO_KEY_MAX];    /* the key of the request under way */
-	uint32_t version;            /* of the worker's last put: no two puts have the same */
+	char key[THERMO_KEY_MAX];               /* the key of the request under way */
+	uint32_t version; /* of the worker's last put: no two puts have the same */
 	/* shared */
 	struct work_queue queue;
 	struct work_live live;

@@ -21,7 +21,7 @@ struct size_model {
 	uint32_t n;     /* of the arrays below */
 	uint32_t *low;  /* bin i draws from [low[i], high[i]] bytes */
 	uint32_t *high;
-	double *upto;   /* share of the draws that fall in bins 0 to i; the last one is 1 */
+	double *upto; /* share of the draws that fall in bins 0 to i; the last one is 1 */
 };
 
 /*
@@ -33,10 +33,11 @@ static const struct {
 	double upto;
 	uint32_t low, high;
 } published[] = {
-	{0.05, 16, 31},     {0.10, 32, 63},      {0.20, 64, 95},        {0.30, 96, 159},
-	{0.40, 160, 191},   {0.50, 192, 223},    {0.60, 224, 287},      {0.70, 288, 351},
-	{0.80, 352, 415},   {0.90, 416, 607},    {0.95, 608, 991},      {0.99, 992, 2527},
-	{0.999, 2528, 27167}, {1.00, 27168, 60000},
+	{0.05, 16, 31},         {0.10, 32, 63},         {0.20, 64, 95},       {0.30, 96, 159},
+	{0.40, 160, 191},       {0.50, 192, 223},       {0.60, 224, 287},     {0.70, 288, 351},
+	{0.80, 352, 415},       {0.90, 416, 607},       {0.95, 608, 991},     {0.975, 992, 1215},
+	{0.99, 1216, 2527},     {0.995, 2528, 4319},    {0.9975, 4320, 4511}, {0.999, 4512, 27167},
+	{0.9995, 27168, 38783}, {0.9999, 38784, 43679}, {1.00, 43680, 75263},
 };
 
 int size_parse(const char *text, uint64_t *bytes)
@@ -168,7 +169,8 @@ static int model_from_arrays(struct size_model *model, const cJSON *sizes, const
 		model->low[i] = model->high[i] = (uint32_t)size->valuedouble;
 		if (n_sizes == n + 1) {
 			*why = "sizes do not rise";
-			if (!cJSON_IsNumber(size->next) || size->next->valuedouble < size->valuedouble ||
+			if (!cJSON_IsNumber(size->next) ||
+			    size->next->valuedouble < size->valuedouble ||
 			    size->next->valuedouble > THERMO_VALUE_MAX)
 				return -EINVAL;
 			model->high[i] = (uint32_t)size->next->valuedouble;
@@ -200,9 +202,9 @@ static int model_load(struct size_model *model, const char *path, struct thermo_
 		return -EINVAL;
 	}
 	const char *why;
-	result = model_from_arrays(model, cJSON_GetObjectItemCaseSensitive(root, "valSizeRange"),
-				   cJSON_GetObjectItemCaseSensitive(root, "valSizeRangeProbability"),
-				   &why);
+	result = model_from_arrays(
+		model, cJSON_GetObjectItemCaseSensitive(root, "valSizeRange"),
+		cJSON_GetObjectItemCaseSensitive(root, "valSizeRangeProbability"), &why);
 	if (result)
 		snprintf(error->text, sizeof(error->text), "%s: %s", path, why);
 	cJSON_Delete(root);
@@ -232,7 +234,8 @@ int size_model_open(const char *spec, struct size_model **out, struct thermo_err
 		result = size_parse(spec, &bytes);
 		if (result || bytes > THERMO_VALUE_MAX) {
 			snprintf(error->text, sizeof(error->text),
-				 "'%s' is not a size up to 256M, trace, published or dist:FILE", spec);
+				 "'%s' is not a size up to 256M, trace, published or dist:FILE",
+				 spec);
 			result = -EINVAL;
 		} else {
 			model->fixed = (uint32_t)bytes;

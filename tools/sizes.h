@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sizes: text such as "64M", and the model that says how long a key's value is. A model's draw depends
- * on the key alone, so a key has the same size in every run and on every thread.
+ * Sizes: text such as "64M", and the model that says how long a key's value is. A model's draw
+ * depends on the key alone, so a key has the same size in every run and on every thread.
  */
 #ifndef TOOLS_SIZES_H
 #define TOOLS_SIZES_H

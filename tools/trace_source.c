@@ -38,14 +38,18 @@ static int source_next(struct replay_source *base, struct replay_op *op, struct 
 	uint64_t size = request.size;
 	uint16_t key_len = sizeof(request.key);
 	if (request.key_size > key_len)
-		key_len = request.key_size < THERMO_KEY_MAX ? (uint16_t)request.key_size : THERMO_KEY_MAX;
+		key_len = request.key_size < THERMO_KEY_MAX ? (uint16_t)request.key_size
+							    : THERMO_KEY_MAX;
 	if (size_model_uses_trace(source->sizes) && request.op != TRACE_DELETE)
 		source->unrecorded += !size;
-	/* A trace's size is of key and value; a value has at least the byte that says it is there. */
+	/* A trace's size is of key and value; a value has at least the byte that says it is there.
+	 */
 	if (size && request.key_size)
 		size = size > request.key_size ? size - request.key_size : 1;
 	*op = (struct replay_op){
-		.id = request.key, .key_len = key_len, .verb = (uint8_t)verb_of(request.op),
+		.id = request.key,
+		.key_len = key_len,
+		.verb = (uint8_t)verb_of(request.op),
 		.value_len = size_model_draw(source->sizes, mix64(request.key), size),
 	};
 	if (request.count > 1) {
@@ -59,7 +63,10 @@ int trace_source_open(struct trace_source *source, const char *path, enum trace_
 		      const struct size_model *sizes, struct thermo_error *error)
 {
 	*source = (struct trace_source){
-		.source = {.next = source_next, .done = source_done, .spaces = spaces, .n_spaces = 1},
+		.source = {.next = source_next,
+			   .done = source_done,
+			   .spaces = spaces,
+			   .n_spaces = 1},
 		.sizes = sizes,
 	};
 	return trace_open(path, format, &source->trace, error);

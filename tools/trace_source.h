@@ -8,12 +8,12 @@
 #include "tools/trace.h"
 
 struct trace_source {
-	struct replay_source source;   /* pass this; it must stay the first field */
-	struct trace *trace;           /* closed by trace_source_close */
+	struct replay_source source;    /* pass this; it must stay the first field */
+	struct trace *trace;            /* closed by trace_source_close */
 	const struct size_model *sizes; /* the caller's */
-	uint64_t unrecorded;           /* requests for which the trace said no size */
-	struct replay_op repeated;     /* given out again... */
-	uint32_t repeats;              /* ...this often */
+	uint64_t unrecorded;            /* requests for which the trace said no size */
+	struct replay_op repeated;      /* given out again... */
+	uint32_t repeats;               /* ...this often */
 };
 
 /* As trace_open. */
