@@ -10,7 +10,8 @@
 #endif
 
 #define CALIBRATE_NS 5000000u /* how long the counter is compared with the clock */
-#define BATCHES 16            /* of waits, to find out what a call costs beyond its target */
+#define ROUNDS 3
+#define BATCHES 8             /* of waits in a round, to find out what a call really takes */
 #define BATCH_NS 200000u
 #define PAUSE_NS 2000 /* further from the end than this, let the core's other thread run */
 
@@ -80,11 +81,9 @@ static double measure_rate(void)
 	return (double)(counter1 - counter0) / (double)(ns1 - ns0);
 }
 
-/* What a call takes beyond its latency, in ticks: the least mean of a few batches. */
-static uint64_t measure_excess(struct delay *delay)
+/* What a call takes, in ticks: the least mean of a few batches, as a batch may be interrupted. */
+static double measure_wait(struct delay *delay, unsigned calls)
 {
-	double target = (double)delay->latency / delay->ticks_per_ns;
-	unsigned calls = (unsigned)(BATCH_NS / (target + 20)) + 1;
 	double least = 1e18;
 
 	for (int batch = 0; batch < BATCHES; batch++) {
@@ -95,7 +94,21 @@ static uint64_t measure_excess(struct delay *delay)
 		if (mean < least)
 			least = mean;
 	}
-	return least > (double)delay->latency ? (uint64_t)least - delay->latency : 0;
+	return least;
+}
+
+/* Corrects the latency by what the call itself and the steps of the loop add to it. */
+static void calibrate(struct delay *delay, uint32_t latency_ns)
+{
+	double target = latency_ns * delay->ticks_per_ns, latency = target;
+	unsigned calls = BATCH_NS / (latency_ns + 20) + 1;
+
+	for (int round = 0; round < ROUNDS; round++) {
+		latency -= measure_wait(delay, calls) - target;
+		/* Never more than it says, nor less than half: then it was the measurement. */
+		latency = latency > target ? target : latency < target / 2 ? target / 2 : latency;
+		delay->latency = (uint64_t)latency;
+	}
 }
 
 void delay_init(struct delay *delay, uint32_t latency_ns, double bytes_per_ns)
@@ -110,10 +123,8 @@ void delay_init(struct delay *delay, uint32_t latency_ns, double bytes_per_ns)
 	delay->ticks_per_byte = 0;
 	atomic_init(&delay->next_free, 0);
 	/* Long waits are exact enough, and measuring them would take long. */
-	if (latency_ns > 0 && latency_ns <= BATCH_NS / 4) {
-		uint64_t excess = measure_excess(delay);
-		delay->latency -= excess < delay->latency ? excess : delay->latency;
-	}
+	if (latency_ns > 0 && latency_ns <= BATCH_NS / 4)
+		calibrate(delay, latency_ns);
 	if (bytes_per_ns > 0)
 		delay->ticks_per_byte = delay->ticks_per_ns / bytes_per_ns;
 }

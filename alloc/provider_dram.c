@@ -188,15 +188,22 @@ static int check_node(unsigned node, struct thermo_error *error)
 	return 0;
 }
 
-/* Binds one page, touches it and asks where it is: may we bind, and does it work? */
+/* Binds one page, touches it and asks where it is: may we bind, and does it work? The page is not one
+ * of the range: its page table would keep the first extent from becoming a huge page. */
 static int probe_node(struct dram *dram, struct thermo_error *error)
 {
 	struct provider *p = &dram->provider;
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	unsigned node = dram->node;
 	int elsewhere = -1;
+	void *probe = pages_reserve(page);
 
-	int rc = pages_commit_node(p->base, page, 0, node);
+	if (!probe)
+		return error_set(error, -ENOMEM, "node:%u: no address space to try it with", node);
+	int rc = pages_commit_node(probe, page, 0, node);
+	int verified = rc ? 1 : nodes_verify(probe, page, node, &elsewhere);
+	pages_release(probe, page);
+
 	if (rc == -EPERM || rc == -EACCES || rc == -ENOSYS) {
 		provider_note(p, "node:%u is not bound, mbind is refused (%s): allow it (CAP_SYS_NICE "
 				 "or the seccomp profile)", node, rc == -ENOSYS ? "ENOSYS" : "EPERM");
@@ -208,12 +215,10 @@ static int probe_node(struct dram *dram, struct thermo_error *error)
 				 "/proc/self/status (cpuset)", node);
 	if (rc)
 		return error_set(error, rc, "node:%u: not even one page can be had there", node);
-	rc = nodes_verify(p->base, page, node, &elsewhere);
-	pages_decommit(p->base, page);
-	if (rc == -EXDEV)
+	if (verified == -EXDEV)
 		return error_set(error, -ENODEV, "node:%u: bound, but the kernel gives pages of node %d",
 				 node, elsewhere);
-	if (rc)
+	if (verified != 0)
 		provider_note(p, "node:%u is bound, but move_pages is refused: not verified", node);
 	dram->bound = 1;
 	return 0;
