@@ -324,6 +324,8 @@ static int open_memory(struct thermo *c, struct thermo_error *error)
 	rc = open_pool(c, THERMO_HOT, left & ~(uint64_t)(EXTENT_BYTES - 1), o->dram_max_bytes, error);
 	if (rc)
 		return rc;
+	c->hot_extents_min = POOL_MIN / EXTENT_BYTES;
+	c->hot_extents_max = c->pool[THERMO_HOT].extents_target;
 	policy_resize(c->policy, cache_tier_bytes(c, THERMO_HOT), cache_tier_bytes(c, THERMO_WARM));
 	return 0;
 }
@@ -562,6 +564,8 @@ static int resize_to(struct thermo *c, unsigned tier, uint32_t extents, int64_t 
 	int rc = THERMO_OK;
 	pthread_mutex_lock(&c->lock);
 	bool grow = extents >= pool->extents_present;
+	if (tier == THERMO_HOT)
+		c->hot_extents_max = extents;
 	if (grow)
 		rc = pool_grow(pool, extents);
 	pthread_mutex_unlock(&c->lock);

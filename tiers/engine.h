@@ -109,11 +109,13 @@ struct thermo {
 	_Atomic uint32_t cold_failed;         /* last write to cold failed: -errno */
 	_Atomic uint32_t demoting;            /* a run is in the making or not yet unlinked */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
+	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */
 
 	_Alignas(128) pthread_mutex_t lock;
 	struct segment_list queue[MEMORY_TIERS][QUEUES]; /* sealed, by born */
 	uint32_t open_segments;
 	uint32_t open_segments_max;
+	uint32_t hot_extents_min, hot_extents_max; /* what balance may make of the pool's target */
 	uint32_t reserve[MEMORY_TIERS]; /* free segments that puts leave to the migrator */
 	pthread_cond_t room;            /* a segment came free */
 
@@ -158,6 +160,7 @@ struct thermo {
 	char *string[6]; /* what the options point to */
 	char notices[1024];
 	_Atomic uint32_t refs, queues, iterators; /* handles that are open */
+	_Atomic uint32_t space_high;              /* greatest id that was ever used */
 	struct thermo_space space[THERMO_SPACES_MAX + 1]; /* by id; 0 unused */
 };
 
@@ -423,6 +426,8 @@ void migrate_close(struct thermo *c);
 /* Makes room in DRAM: one slice of reclaim by the caller, then waits until deadline (monotonic ns).
  * true: a segment may be free. */
 bool migrate_make_room(struct thermo *c, uint64_t deadline);
+/* The same when it is the index that has no room. */
+void migrate_make_index_room(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
 void migrate_candidate(struct thermo *c, uint64_t hash);
 int migrate_work(struct thermo *c);

@@ -138,6 +138,8 @@ static int table_entry_load(struct thermo *c, const char *bytes)
 	memcpy(s->options.min_percent, e.min_percent, sizeof(e.min_percent));
 	memcpy(s->options.max_percent, e.max_percent, sizeof(e.max_percent));
 	atomic_store(&s->has_large, e.has_large);
+	if (atomic_load(&c->space_high) < e.id)
+		atomic_store(&c->space_high, e.id);
 	atomic_store(&s->state, SPACE_OPEN);
 	return 0;
 }

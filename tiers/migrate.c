@@ -96,7 +96,7 @@ static uint64_t queue_bytes(const struct thermo *c, unsigned tier, unsigned queu
 /* Seals lanes and outputs that lie in extents which are to go. */
 static void seal_closing(struct thermo *c, unsigned tier)
 {
-	for (unsigned id = 1; id <= THERMO_SPACES_MAX; id++) {
+	for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
 		struct thermo_space *space = &c->space[id];
 		if (atomic_load(&space->state) == SPACE_NONE)
 			continue;
@@ -138,7 +138,7 @@ static struct segment *choose_over_share(struct thermo *c, enum reclaim_mode *mo
 {
 	*mode = RECLAIM_EVICT;
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
-		for (unsigned id = 1; id <= THERMO_SPACES_MAX; id++) {
+		for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
 			struct thermo_space *space = &c->space[id];
 			if (atomic_load(&space->state) == SPACE_NONE || !over_share(c, space, tier))
 				continue;
@@ -397,19 +397,27 @@ static bool promote_candidates(struct thermo *c)
 	return did;
 }
 
-/* The index wants to grow and the cap is reached: DRAM's pool gives an extent. */
-static void feed_index(struct thermo *c)
+/* DRAM that nobody has taken is the hot pool's, but for some slack; and when the index wants to grow and
+ * the cap is reached, the pool gives an extent. */
+static void balance_dram(struct thermo *c)
 {
-	if (!index_growth_blocked(c->index))
-		return;
-	pthread_mutex_lock(&c->lock);
 	struct pool *hot = &c->pool[THERMO_HOT];
-	if (hot->extents_present == hot->extents_target && hot->extents_target > 4)
+	uint64_t cap = atomic_load(&c->budget.cap), used = atomic_load(&c->budget.used);
+	uint64_t spare = cap > used ? cap - used : 0;
+	bool blocked = index_growth_blocked(c->index) || atomic_exchange(&c->index_starved, 0);
+	pthread_mutex_lock(&c->lock);
+	bool steady = hot->extents_present == hot->extents_target;
+	if (blocked && steady && spare < 2 * EXTENT_BYTES && hot->extents_target > c->hot_extents_min)
 		pool_shrink(hot, hot->extents_target - 1);
+	else if (!blocked && steady && hot->extents_target < c->hot_extents_max &&
+		 spare > cap / 32 + 4 * EXTENT_BYTES)
+		pool_grow(hot, hot->extents_target + 1);
 	pthread_mutex_unlock(&c->lock);
-	epoch_enter();
-	index_grow(c->index, 64);
-	epoch_exit();
+	if (blocked && spare >= EXTENT_BYTES) {
+		epoch_enter();
+		index_grow_now(c->index, 64);
+		epoch_exit();
+	}
 }
 
 /* ---- Running ---- */
@@ -419,7 +427,7 @@ static bool round_of_work(struct thermo *c)
 	bool did = false;
 	uint64_t until = monotonic_ns() + 5 * MS;
 	pthread_mutex_lock(&c->migrate_lock);
-	feed_index(c);
+	balance_dram(c);
 	while (slice(c, true)) {
 		did = true;
 		if (monotonic_ns() > until)
@@ -476,6 +484,23 @@ bool migrate_make_room(struct thermo *c, uint64_t deadline)
 		timed_wait(&c->room, &c->lock, deadline - now < MS ? deadline - now : MS);
 	pthread_mutex_unlock(&c->lock);
 	return true;
+}
+
+void migrate_make_index_room(struct thermo *c, uint64_t deadline)
+{
+	atomic_store(&c->index_starved, 1);
+	migrate_kick(c);
+	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
+		uint64_t until = monotonic_ns() + MS / 2;
+		balance_dram(c);
+		while (slice(c, false) && monotonic_ns() < until)
+			;
+		pthread_mutex_unlock(&c->migrate_lock);
+	}
+	if (monotonic_ns() < deadline) {
+		struct timespec t = {0, 50000};
+		nanosleep(&t, NULL);
+	}
 }
 
 void migrate_kick(struct thermo *c)

@@ -63,8 +63,6 @@ struct policy {
 	_Atomic uint32_t epoch;      /* decay epoch */
 	_Atomic uint32_t threshold;  /* of placement, in 1/256 of a frequency */
 	_Atomic uint32_t hysteresis; /* likewise */
-	_Atomic uint32_t filling;    /* nothing has been evicted yet */
-	_Atomic uint64_t filled;     /* while filling: cost admitted to small */
 	_Atomic uint64_t hot, warm, small_target;
 	struct ghost *ghost; /* const after open; NULL but for s3fifo */
 };

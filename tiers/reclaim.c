@@ -489,7 +489,7 @@ int reclaim_restore(struct thermo *c, const struct restore *from)
 void reclaim_seal_outputs(struct thermo *c, int tier, int space)
 {
 	pthread_mutex_lock(&c->lock);
-	for (int id = 1; id <= (int)THERMO_SPACES_MAX; id++)
+	for (int id = 1; id <= (int)atomic_load(&c->space_high); id++)
 		for (int t = 0; t < MEMORY_TIERS; t++)
 			for (int o = 0; o < OUTS; o++) {
 				struct segment **out = &c->space[id].out[t][o];

@@ -33,7 +33,7 @@ static int options_check(const struct thermo_space_options *o, struct thermo_err
 	return 0;
 }
 
-struct thermo_space *space_find(struct thermo *c, const char *name)
+static struct thermo_space *space_find(struct thermo *c, const char *name)
 {
 	for (unsigned id = 1; id <= THERMO_SPACES_MAX; id++)
 		if (atomic_load(&c->space[id].state) == SPACE_OPEN &&
@@ -54,6 +54,8 @@ static struct thermo_space *space_create(struct thermo *c, const char *name,
 		s->id = (uint8_t)id;
 		snprintf(s->name, sizeof(s->name), "%s", name);
 		s->options = *options;
+		if (atomic_load(&c->space_high) < id)
+			atomic_store(&c->space_high, id);
 		return s;
 	}
 	return NULL;

@@ -114,7 +114,7 @@ static void seal_oldest_lane(struct thermo *c)
 {
 	struct lane *oldest = NULL;
 	uint64_t born = UINT64_MAX;
-	for (unsigned id = 1; id <= THERMO_SPACES_MAX; id++) {
+	for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
 		struct thermo_space *space = &c->space[id];
 		if (atomic_load(&space->state) == SPACE_NONE)
 			continue;
@@ -379,7 +379,8 @@ int write_record(struct thermo *c, struct write *w)
 			wide = true;
 			continue;
 		}
-		if (rc != TRY_NO_ROOM || w->promote) {
+		bool wait = rc == TRY_NO_ROOM || rc == -ENOMEM; /* the index waits for the pool too */
+		if (!wait || w->promote) {
 			if (began)
 				cache_waited(c, monotonic_ns() - began);
 			return rc == TRY_NO_ROOM ? THERMO_BUSY : rc;
@@ -390,9 +391,12 @@ int write_record(struct thermo *c, struct write *w)
 		uint64_t deadline = began + c->options.put_wait_ms * UINT64_C(1000000);
 		if (now >= deadline) {
 			cache_waited(c, now - began);
-			return no_room(c);
+			return rc == -ENOMEM ? rc : no_room(c);
 		}
-		migrate_make_room(c, deadline);
+		if (rc == -ENOMEM)
+			migrate_make_index_room(c, deadline);
+		else
+			migrate_make_room(c, deadline);
 	}
 }
 

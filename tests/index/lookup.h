@@ -62,6 +62,7 @@ static inline const struct record *table_find(const struct table *table, uint64_
 {
 	const struct index *ix = table->index;
 	uint64_t hash = table->hash(key), view;
+	*at = (struct index_slot){0};
 	do {
 		view = index_view(ix);
 		struct bucket *b = index_home(ix, view, hash);
@@ -87,6 +88,7 @@ static inline bool table_find_locked(const struct table *table, struct bucket *h
 				     struct index_slot *at)
 {
 	uint64_t hash = table->hash(key);
+	*at = (struct index_slot){0};
 	for (struct bucket *b = home; b; b = index_next(table->index, b)) {
 		for (unsigned m = index_match(b, hash); m; m &= m - 1) {
 			*at = (struct index_slot){b, (unsigned)__builtin_ctz(m)};
