@@ -574,15 +574,16 @@ static int resize_to(struct thermo *c, unsigned tier, uint32_t extents, int64_t 
 	struct pool *pool = &c->pool[tier];
 	int rc = THERMO_OK;
 	pthread_mutex_lock(&c->lock);
-	bool grow = extents >= pool->extents_present;
+	bool grow = extents >= pool->extents_target;
 	if (tier == THERMO_HOT)
 		c->hot_extents_max = extents;
 	if (grow)
 		rc = pool_grow(pool, extents);
+	bool over = pool->extents_present > extents;
 	pthread_mutex_unlock(&c->lock);
 	if (rc)
 		error_set(error, rc, "only part of the memory could be had: %s", strerror(-rc));
-	if (!grow)
+	if (rc == THERMO_OK && over)
 		rc = migrate_shrink(c, tier, extents, timeout_ns);
 	policy_resize(c->policy, cache_tier_bytes(c, THERMO_HOT), cache_tier_bytes(c, THERMO_WARM));
 	return rc;
