@@ -202,7 +202,7 @@ int trace_guess(const void *bytes, size_t n, enum trace_format *format, struct t
 	size_t record = n < TRACE_ORACLE_RECORD ? n : TRACE_ORACLE_RECORD;
 	struct trace_columns columns = {0};
 
-	if (!printable(bytes, record) || !printable(bytes, len < TRACE_LINE_MAX ? len : TRACE_LINE_MAX)) {
+	if (!printable(bytes, len < TRACE_LINE_MAX ? len : TRACE_LINE_MAX)) {
 		*format = TRACE_ORACLE;
 		return 0;
 	}
@@ -218,6 +218,11 @@ int trace_guess(const void *bytes, size_t n, enum trace_format *format, struct t
 	}
 	int rc = trace_parse_header(line, len, TRACE_AUTO, &columns, error);
 	*format = columns.format;
+	/* A record's first bytes may look like a short line. */
+	if (rc && !printable(bytes, record)) {
+		*format = TRACE_ORACLE;
+		rc = 0;
+	}
 	return rc;
 }
 
