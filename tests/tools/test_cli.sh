@@ -79,6 +79,7 @@ refused 2 'holds nothing' replay good.csv --cold dir:0
 refused 2 'from 1 to' replay good.csv --threads 0
 refused 2 'from 1 to' replay good.csv --threads 1000000
 refused 2 'from 1 to' replay good.csv --threads two
+refused 2 'from 1 to 64' replay good.csv --batch 65
 refused 2 'at least 1' replay good.csv --limit 0
 refused 2 'not s3fifo' replay good.csv --policy mru
 refused 2 'not auto' replay good.csv --io fast
@@ -127,6 +128,7 @@ says '"misses":'
 works replay good.csv --objects --dram 10 --warm 10 --json - --progress none
 says '"requests":3,"misses":2'
 works replay good.csv "${small[@]}" --limit 2
+works replay good.csv "${small[@]}" --batch 8 --threads 2 --verify
 works replay good.csv "${small[@]}" --json report.json
 cases=$((cases + 1))
 grep -q '"requests":4' report.json || wrong "report.json does not hold the report"
@@ -149,7 +151,7 @@ seq 1 60000 | awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",900,se
 mkdir cold
 works replay fill.csv --dram 32M --cold cold --progress none --verify --reopen
 works inspect cold
-works inspect cold --json -
+works inspect cold --verify --json -
 says '\{'
 if command -v flock >/dev/null; then
 	mkfifo pipe held
