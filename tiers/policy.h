@@ -19,10 +19,10 @@
  *   Records of the small queue stay in the tier that they were put in: DRAM while those in DRAM cost
  *   less than policy_small_hot(), else warm. At the target size all of them are in DRAM.
  *
- * When to ask policy_place: at a hit on a warm main record (the reader leaves a note for the migrator if the
- * answer is hot), when a record goes from small to main, and, for demotion, on the oldest of DRAM's
- * main records when DRAM is short. Measured against asking only at scans, the hit notes are worth 4
- * to 20 points of DRAM's share of hits; a background walk that promotes is worth all but 1 to 5 of them.
+ * When to ask policy_place: for promotion, of warm main records, either at a hit (the reader leaves the
+ * migrator a note if the answer is hot) or in a background walk over the counters: they differ by half a
+ * point of DRAM's share of hits, but asking only when a record is scanned loses 4 to 20 points. For demotion,
+ * when a record goes from small to main, and of the oldest of DRAM's main records when DRAM is short.
  *
  * The counter byte that the caller keeps with each resident record:
  *   bits 0..1 reuse (0..3)   2..5 frequency (0..15), as of   6..7 decay epoch modulo 4

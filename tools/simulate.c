@@ -22,6 +22,7 @@
 
 #define NONE UINT32_MAX
 #define NODES_FIRST 1024u
+#define HEAP_BYTES ((size_t)1 << 20) /* of the policy's bookkeeping */
 #define CLOCK_EVERY 64u    /* requests */
 #define WALK_PER_REQUEST 2u /* nodes counted for the population */
 #define DEMOTE_TRIES 16u   /* objects looked at to make room in DRAM */
@@ -530,7 +531,7 @@ int simulate_open(const struct simulate_options *options, struct simulate **simu
 	s->queue[0].oldest = s->queue[0].youngest = NONE;
 	s->queue[1] = s->dram_main = s->queue[0];
 	s->sample_gap = 1;
-	rc = heap_open("libc", NULL, 0, &s->budget, &s->heap, NULL);
+	rc = heap_open("libc", NULL, HEAP_BYTES, &s->budget, &s->heap, NULL);
 	if (rc)
 		goto free_simulate;
 
