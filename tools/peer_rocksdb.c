@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <rocksdb/c.h>
-#include <rocksdb/version.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,7 +67,7 @@ static int get_batch(struct bench_worker *worker, const void *const *keys, void 
 		     int *tiers, unsigned n)
 {
 	struct store *store = worker->target->context;
-	size_t lens[BENCH_BATCH_MAX];
+	size_t lens[BENCH_BATCH_MAX] = {0};
 	rocksdb_pinnableslice_t *slices[BENCH_BATCH_MAX];
 	char *errors[BENCH_BATCH_MAX];
 	int hits = 0, status = 0;
@@ -158,7 +157,10 @@ static int open_store(struct bench_target *target, const struct workload *work,
 	if (!store)
 		return -ENOMEM;
 	set_options(store, work, options);
-	store->db = rocksdb_open(store->options, options->dir, &error);
+	const char *family = "default";
+	const rocksdb_options_t *family_options = store->options;
+	store->db = rocksdb_open_column_families(store->options, options->dir, 1, &family,
+						 &family_options, &store->family, &error);
 	if (error) {
 		snprintf(reason, capacity, "RocksDB: %s", error);
 		rocksdb_free(error);
@@ -166,7 +168,6 @@ static int open_store(struct bench_target *target, const struct workload *work,
 		free(store);
 		return -EIO;
 	}
-	store->family = rocksdb_get_default_column_family_handle(store->db);
 	target->ops = &ops;
 	target->context = store;
 	return 0;
@@ -198,7 +199,7 @@ static void close_store(struct bench_target *target)
 static void version(struct bench_target *target, char *text, size_t capacity)
 {
 	(void)target;
-	snprintf(text, capacity, "%d.%d.%d", ROCKSDB_MAJOR, ROCKSDB_MINOR, ROCKSDB_PATCH);
+	snprintf(text, capacity, "%s", PEER_VERSION);
 }
 
 int main(int argc, char **argv)
