@@ -93,7 +93,7 @@ struct thermo_options {
 	uint32_t pin_percent;        /* share of a tier that refs may pin; default 10 */
 	uint64_t move_bytes_per_s;   /* budget DRAM <-> warm; 0 = unlimited */
 	uint64_t cold_write_bytes_per_day; /* budget of device writes; 0 = unlimited */
-	uint64_t filter_bytes;       /* cap of filters and fences in DRAM; 0 = 1/8 of dram_bytes */
+	uint64_t filter_bytes;       /* cap of filters and fences in DRAM; 0 = 1/16 of dram_bytes */
 	uint32_t index_buckets;      /* initial 64-byte buckets; 0 = chosen */
 	uint32_t huge_pages;         /* 1 (default): ask for them */
 	uint64_t (*clock_ms)(void *context); /* NULL, or the wall clock to use (tests) */

@@ -178,7 +178,7 @@ static int copy_options(struct thermo *c, const struct thermo_options *o)
 	if (!c->options.warm_max_bytes)
 		c->options.warm_max_bytes = 4 * c->options.warm_bytes;
 	if (!c->options.filter_bytes)
-		c->options.filter_bytes = c->options.dram_bytes / 8;
+		c->options.filter_bytes = c->options.dram_bytes / 16;
 	return 0;
 }
 
@@ -204,8 +204,8 @@ static uint32_t segment_bytes(uint64_t pool)
 uint64_t cache_run_bytes(uint64_t dram, uint64_t warm)
 {
 	uint64_t bytes = (dram + warm) / 24;
-	if (bytes > dram / 16)
-		bytes = dram / 16;
+	if (bytes > dram / 24)
+		bytes = dram / 24;
 	return bytes < 24 * MIB ? bytes : 24 * MIB;
 }
 
@@ -215,10 +215,11 @@ static int open_cold(struct thermo *c, struct thermo_error *error)
 	if (!o->cold_dir)
 		return 0;
 	uint64_t runs = cache_run_bytes(o->dram_bytes, o->warm_bytes);
-	uint64_t buffers = o->dram_bytes / 16 > 8 * MIB ? o->dram_bytes / 16 : 8 * MIB;
+	uint64_t buffers = o->dram_bytes / 32 > 4 * MIB ? o->dram_bytes / 32 : 4 * MIB;
 	if (buffers > 64 * MIB)
 		buffers = 64 * MIB;
-	uint64_t all = o->filter_bytes + 3 * runs + buffers;
+	/* One run in the making, one being published, and its sorted and encoded form. */
+	uint64_t all = o->filter_bytes + runs * 5 / 2 + buffers;
 	if (all > o->dram_bytes / 2)
 		all = o->dram_bytes / 2;
 	if (!budget_take(&c->budget, all))

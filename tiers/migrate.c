@@ -397,8 +397,8 @@ static bool promote_candidates(struct thermo *c)
 	return did;
 }
 
-/* DRAM that nobody has taken is the hot pool's, but for some slack; and when the index wants to grow and
- * the cap is reached, the pool gives an extent. */
+/* DRAM that nobody has taken is the hot pool's, but for an extent or two that the index and the ghost grow
+ * into; when less is left, the pool gives an extent. */
 static void balance_dram(struct thermo *c)
 {
 	struct pool *hot = &c->pool[THERMO_HOT];
@@ -407,7 +407,8 @@ static void balance_dram(struct thermo *c)
 	bool blocked = index_growth_blocked(c->index) || atomic_exchange(&c->index_starved, 0);
 	pthread_mutex_lock(&c->lock);
 	bool steady = hot->extents_present == hot->extents_target;
-	if (blocked && steady && spare < 2 * EXTENT_BYTES && hot->extents_target > c->hot_extents_min)
+	if ((blocked || spare < EXTENT_BYTES) && steady && spare < 2 * EXTENT_BYTES &&
+	    hot->extents_target > c->hot_extents_min)
 		pool_shrink(hot, hot->extents_target - 1);
 	else if (!blocked && steady && hot->extents_target < c->hot_extents_max &&
 		 spare > cap / 32 + 4 * EXTENT_BYTES)

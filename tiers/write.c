@@ -391,7 +391,7 @@ int write_record(struct thermo *c, struct write *w)
 		uint64_t deadline = began + c->options.put_wait_ms * UINT64_C(1000000);
 		if (now >= deadline) {
 			cache_waited(c, now - began);
-			return rc == -ENOMEM ? rc : no_room(c);
+			return no_room(c);
 		}
 		if (rc == -ENOMEM)
 			migrate_make_index_room(c, deadline);
