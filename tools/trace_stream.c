@@ -68,8 +68,9 @@ static int zstd_fill(struct stream *s, ZSTD_outBuffer *output, struct thermo_err
 	s->frame_open = rc != 0;
 	/* At the end of the file zstd may still hold output; if not, the frame lacks its end. */
 	if (at_end && s->frame_open && output->pos == had)
-		return failed(error, -EPROTO, "the compressed data end too early; was the file copied "
-					      "whole? (zstd -t checks it)");
+		return failed(error, -EPROTO,
+			      "the compressed data end too early; was the file copied "
+			      "whole? (zstd -t checks it)");
 	return 0;
 }
 
@@ -119,9 +120,14 @@ static int stream_begin(struct stream *s, struct thermo_error *error)
 	memcpy(magic, s->buffer, have < sizeof(magic) ? have : sizeof(magic));
 
 	if (magic[0] == 0x1f && magic[1] == 0x8b)
-		return failed(error, -EPROTO, "is compressed with gzip; use zstd, or unpack it first");
-	if (!memcmp(magic, "\xfd" "7zXZ", 6))
-		return failed(error, -EPROTO, "is compressed with xz; use zstd, or unpack it first");
+		return failed(error, -EPROTO,
+			      "is compressed with gzip; use zstd, or unpack it first");
+	if (!memcmp(magic,
+		    "\xfd"
+		    "7zXZ",
+		    6))
+		return failed(error, -EPROTO,
+			      "is compressed with xz; use zstd, or unpack it first");
 	bool frame = !memcmp(magic, "\x28\xb5\x2f\xfd", 4);
 	bool skippable = (magic[0] & 0xf0) == 0x50 && !memcmp(magic + 1, "\x2a\x4d\x18", 3);
 	if (!frame && !skippable)

@@ -50,7 +50,7 @@ static uint64_t mixed(uint64_t n)
 	return n ^ n >> 32;
 }
 
-/* ---- The counter byte ------------------------------------------------------------------------ */
+/* ---- The counter byte ---------------------------------------------------------------------- */
 
 static void touched_fresh_counts_both(void)
 {
@@ -89,7 +89,7 @@ static void touched_after_epochs_decays_first(void)
 	CU_ASSERT_EQUAL(policy_reuse(counter), 2);
 }
 
-/* ---- Options ------------------------------------------------------------------------------------ */
+/* ---- Options ------------------------------------------------------------------------------- */
 
 static void parse_names_round_trip(void)
 {
@@ -186,7 +186,8 @@ static void small_hot_shrinks_as_main_grows(void)
 	policy_close(&policy);
 }
 
-/* ---- Residency ------------------------------------------------------------------------------------ */
+/* ---- Residency
+ * ------------------------------------------------------------------------------------ */
 
 static void scan_s3fifo_follows_uses(void)
 {
@@ -237,7 +238,8 @@ static void admit_remembered_goes_to_main_once(void)
 	policy_close(&policy);
 }
 
-/* ---- The ghost ------------------------------------------------------------------------------------ */
+/* ---- The ghost
+ * ------------------------------------------------------------------------------------ */
 
 static struct ghost *open_ghost(uint64_t capacity, uint64_t objects)
 {
@@ -269,7 +271,8 @@ static void ghost_over_capacity_forgets_oldest(void)
 
 static void ghost_forgotten_gives_room(void)
 {
-	/* Slots that are forgotten do not count: with half of them gone, twice the time is remembered. */
+	/* Slots that are forgotten do not count: with half of them gone, twice the time is
+	 * remembered. */
 	struct ghost *ghost = open_ghost(4000, 8000);
 	for (uint64_t i = 0; i < 20000; i++) {
 		ghost_insert(ghost, mixed(i), 1);
@@ -355,7 +358,8 @@ static void ghost_resize_smaller_forgets(void)
 	ghost_close(&ghost);
 }
 
-/* Ages wrap around many times; what is remembered stays right, and what is summed does not drift. */
+/* Ages wrap around many times; what is remembered stays right, and what is summed does not drift.
+ */
 static void ghost_random_matches_model(void)
 {
 	enum { KEYS = 3000, CAPACITY = 700 };
@@ -374,8 +378,8 @@ static void ghost_random_matches_model(void)
 			inserted[key] = ++total;
 			continue;
 		}
-		/* Forgetting only widens what is remembered: within CAPACITY is sure, beyond 720 ticks is
-		 * sure not (with what little ends early: full buckets). */
+		/* Forgetting only widens what is remembered: within CAPACITY is sure, beyond 720
+		 * ticks is sure not (with what little ends early: full buckets). */
 		bool known = ghost_forget(ghost, mixed(key));
 		bool young = inserted[key] && total - inserted[key] < CAPACITY / 2;
 		bool old = !inserted[key] || total - inserted[key] > CAPACITY * 4;
@@ -404,7 +408,8 @@ static void *admit_in_thread(void *argument)
 	struct admitter *a = argument;
 	while (!atomic_load_explicit(a->stop, memory_order_relaxed)) {
 		a->random = mixed(a->random);
-		a->from_ghost += policy_admit(a->policy, mixed(a->random % 200000), 1) == POLICY_MAIN;
+		a->from_ghost +=
+			policy_admit(a->policy, mixed(a->random % 200000), 1) == POLICY_MAIN;
 	}
 	return NULL;
 }
@@ -436,7 +441,8 @@ static void admit_beside_evictions_consistent(void)
 	policy_close(&policy);
 }
 
-/* ---- Placement ------------------------------------------------------------------------------------ */
+/* ---- Placement
+ * ------------------------------------------------------------------------------------ */
 
 static void place_follows_population(void)
 {
@@ -452,14 +458,16 @@ static void place_follows_population(void)
 
 	unsigned hot = 0;
 	for (uint64_t i = 0; i < 1000; i++) {
-		CU_ASSERT_EQUAL(policy_place(policy, policy_counter(0, 9, epoch), mixed(i),
-					     THERMO_WARM), THERMO_HOT);
-		CU_ASSERT_EQUAL(policy_place(policy, policy_counter(0, 1, epoch), mixed(i),
-					     THERMO_HOT), THERMO_WARM);
-		bool up = policy_place(policy, policy_counter(0, 4, epoch), mixed(i), THERMO_WARM) ==
-			  THERMO_HOT;
-		bool stay = policy_place(policy, policy_counter(0, 4, epoch), mixed(i), THERMO_HOT) ==
-			    THERMO_HOT;
+		CU_ASSERT_EQUAL(
+			policy_place(policy, policy_counter(0, 9, epoch), mixed(i), THERMO_WARM),
+			THERMO_HOT);
+		CU_ASSERT_EQUAL(
+			policy_place(policy, policy_counter(0, 1, epoch), mixed(i), THERMO_HOT),
+			THERMO_WARM);
+		bool up = policy_place(policy, policy_counter(0, 4, epoch), mixed(i),
+				       THERMO_WARM) == THERMO_HOT;
+		bool stay = policy_place(policy, policy_counter(0, 4, epoch), mixed(i),
+					 THERMO_HOT) == THERMO_HOT;
 		CU_ASSERT(stay || !up); /* hysteresis: what would go up would not come down */
 		hot += up + stay;
 	}
@@ -485,7 +493,8 @@ static void place_none_fits_is_warm(void)
 	policy_population(policy, population);
 	CU_ASSERT_EQUAL(policy_threshold(policy), 16);
 	CU_ASSERT_EQUAL(policy_place(policy, policy_counter(0, 15, 0), mixed(1) & ~(0xffull << 44),
-				     THERMO_HOT), THERMO_WARM);
+				     THERMO_HOT),
+			THERMO_WARM);
 	policy_close(&policy);
 }
 

@@ -54,12 +54,14 @@ static void row_print(const struct reference_row *row, const struct simulate_sta
 	double requests = (double)stats->requests, hot = (double)stats->hits[0];
 	double hits = hot + (double)stats->hits[1];
 	double miss_ratio = (double)stats->misses / requests;
-	printf("%-30s %-4s %3u %10llu %-7s %9.4f %9.4f %+9.4f %8.3f %8.3f %8.1f %8.1f\n", row->trace,
-	       row->bytes ? "byte" : "obj", row->percent, (unsigned long long)row->cache_size,
-	       policy_name(row->kind), row->miss_ratio, miss_ratio, miss_ratio - row->miss_ratio,
-	       hits ? hot / hits : 0, (double)(stats->promoted + stats->demoted) / requests,
+	printf("%-30s %-4s %3u %10llu %-7s %9.4f %9.4f %+9.4f %8.3f %8.3f %8.1f %8.1f\n",
+	       row->trace, row->bytes ? "byte" : "obj", row->percent,
+	       (unsigned long long)row->cache_size, policy_name(row->kind), row->miss_ratio,
+	       miss_ratio, miss_ratio - row->miss_ratio, hits ? hot / hits : 0,
+	       (double)(stats->promoted + stats->demoted) / requests,
 	       hits ? (hot * HOT_NS + (hits - hot) * WARM_NS) / hits : 0,
-	       stats->ghost_objects ? (double)stats->ghost_bytes / (double)stats->ghost_objects : 0);
+	       stats->ghost_objects ? (double)stats->ghost_bytes / (double)stats->ghost_objects
+				    : 0);
 }
 
 int main(int argc, char **argv)
@@ -74,8 +76,10 @@ int main(int argc, char **argv)
 	int status = EXIT_SUCCESS;
 
 	if (!choice_parse(argc, argv, &choice)) {
-		fprintf(stderr, "usage: %s DATA [--trace TEXT] [--policy NAME] [--dram PERCENT] "
-				"[--walk]\n", argv[0]);
+		fprintf(stderr,
+			"usage: %s DATA [--trace TEXT] [--policy NAME] [--dram PERCENT] "
+			"[--walk]\n",
+			argv[0]);
 		return 2;
 	}
 	int rc = reference_rows(choice.data, &rows, &n);
@@ -83,14 +87,16 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s/reference/miss_ratios.csv: %s\n", choice.data, strerror(-rc));
 		return EXIT_FAILURE;
 	}
-	printf("%-30s %-4s %3s %10s %-7s %9s %9s %9s %8s %8s %8s %8s\n", "trace", "mode", "%", "size",
-	       "policy", "reference", "ours", "ours-ref", "DRAM", "moves/rq", "ns/hit", "ghost B");
+	printf("%-30s %-4s %3s %10s %-7s %9s %9s %9s %8s %8s %8s %8s\n", "trace", "mode", "%",
+	       "size", "policy", "reference", "ours", "ours-ref", "DRAM", "moves/rq", "ns/hit",
+	       "ghost B");
 	for (size_t i = 0; i < n; i++) {
 		if (!wanted(&choice, &rows[i]))
 			continue;
 		rc = reference_trace_load(&trace, choice.data, rows[i].trace, &error);
 		if (!rc)
-			rc = reference_run(&rows[i], &trace, choice.dram_percent, choice.walk, &stats);
+			rc = reference_run(&rows[i], &trace, choice.dram_percent, choice.walk,
+					   &stats);
 		if (rc) {
 			fprintf(stderr, "%s: %s\n", rows[i].trace,
 				*error.text ? error.text : strerror(-rc));
@@ -106,9 +112,10 @@ int main(int argc, char **argv)
 		if (rows[i].kind == POLICY_S3FIFO && off > ALLOWED)
 			status = EXIT_FAILURE;
 	}
-	printf("largest deviation at 1,000 objects and more: s3fifo %.4f, lru %.4f, sieve %.4f, fifo "
-	       "%.4f\n", worst[POLICY_S3FIFO], worst[POLICY_LRU], worst[POLICY_SIEVE],
-	       worst[POLICY_FIFO]);
+	printf("largest deviation at 1,000 objects and more: s3fifo %.4f, lru %.4f, sieve %.4f, "
+	       "fifo "
+	       "%.4f\n",
+	       worst[POLICY_S3FIFO], worst[POLICY_LRU], worst[POLICY_SIEVE], worst[POLICY_FIFO]);
 	reference_trace_free(&trace);
 	free(rows);
 	return status;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libFuzzer target: every trace reader on any bytes. The first byte chooses the format that is asked for and
- * whether the pure parsers get the rest as one line instead. Build with -Dfuzz=true and clang; run with
- * tests/tools/corpus as the seed corpus.
+ * libFuzzer target: every trace reader on any bytes. The first byte chooses the format that is
+ * asked for and whether the pure parsers get the rest as one line instead. Build with -Dfuzz=true
+ * and clang; run with tests/tools/corpus as the seed corpus.
  */
 #include "alloc/check.h"
 #include "tools/trace.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The reference miss ratios (DATA/reference/miss_ratios.csv, from libCacheSim) and our simulator beside
- * them, on the same traces (DATA/traces), DRAM:warm 1:4.
+ * The reference miss ratios (DATA/reference/miss_ratios.csv, from libCacheSim) and our simulator
+ * beside them, on the same traces (DATA/traces), DRAM:warm 1:4.
  */
 #ifndef TESTS_TOOLS_REFERENCE_H
 #define TESTS_TOOLS_REFERENCE_H
@@ -30,7 +30,8 @@ const char *reference_data(void);
 /* Rows of the policies that we have; the caller frees *rows. 0 or a negative errno. */
 int reference_rows(const char *data, struct reference_row **rows, size_t *n);
 
-/* Reads DATA/traces/NAME.csv.zst into *trace (gets and sets) if it is not in it already. Zero it first. */
+/* Reads DATA/traces/NAME.csv.zst into *trace (gets and sets) if it is not in it already. Zero it
+ * first. */
 int reference_trace_load(struct reference_trace *trace, const char *data, const char *name,
 			 struct thermo_error *error);
 void reference_trace_free(struct reference_trace *trace);

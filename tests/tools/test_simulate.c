@@ -21,7 +21,8 @@ static void must_hit(enum policy_kind kind, uint64_t all, const char *keys, cons
 	struct simulate *simulate = open_simulate(kind, all, 0);
 	char got[128] = "";
 	for (size_t i = 0; keys[i]; i++)
-		got[i] = simulate_request(simulate, (uint64_t)keys[i], 1) == THERMO_COLD ? '0' : '1';
+		got[i] =
+			simulate_request(simulate, (uint64_t)keys[i], 1) == THERMO_COLD ? '0' : '1';
 	CU_ASSERT_STRING_EQUAL(got, hits);
 	simulate_close(&simulate);
 	CU_ASSERT_PTR_NULL(simulate);
@@ -47,15 +48,16 @@ static void lru_known_trace_hits(void)
 
 static void sieve_known_trace_hits(void)
 {
-	/* a was used: the hand clears it and takes b, then goes on to c; at the young end it turns. */
+	/* a was used: the hand clears it and takes b, then goes on to c; at the young end it turns.
+	 */
 	must_hit(POLICY_SIEVE, 3, "abcadeab", "00010010");
 	must_hit(POLICY_SIEVE, 2, "abababcab", "001111000");
 }
 
 static void s3fifo_known_trace_hits(void)
 {
-	/* Ten objects, of which one is small. a is used twice and goes on to main when room is needed; b is
-	 * driven out, remembered, and enters main when it comes back. */
+	/* Ten objects, of which one is small. a is used twice and goes on to main when room is
+	 * needed; b is driven out, remembered, and enters main when it comes back. */
 	must_hit(POLICY_S3FIFO, 10, "aaabcdefghijklmba", "01100000000000001");
 }
 
@@ -150,12 +152,15 @@ static void random_requests_keep_invariants(void)
 					continue;
 				simulate_stats(simulate, &stats);
 				CU_ASSERT(stats.used[0] <= options.dram);
-				CU_ASSERT(stats.used[0] + stats.used[1] <= options.dram + options.warm);
+				CU_ASSERT(stats.used[0] + stats.used[1] <=
+					  options.dram + options.warm);
 			}
 			simulate_stats(simulate, &stats);
 			CU_ASSERT_EQUAL(stats.requests, made);
-			CU_ASSERT_EQUAL(stats.requests, stats.hits[0] + stats.hits[1] + stats.misses);
-			/* A fifth of the room, half of it for the small queue, has more than its share. */
+			CU_ASSERT_EQUAL(stats.requests,
+					stats.hits[0] + stats.hits[1] + stats.misses);
+			/* A fifth of the room, half of it for the small queue, has more than its
+			 * share. */
 			CU_ASSERT(stats.hits[0] * 4 > stats.hits[0] + stats.hits[1]);
 			CU_ASSERT(stats.promoted > 0 && stats.demoted > 0);
 			CU_ASSERT(stats.promoted + stats.demoted < stats.requests / 5);
@@ -225,7 +230,8 @@ static void reference_miss_ratios_met(void)
 		CU_ASSERT_EQUAL_FATAL(reference_trace_load(&trace, data, rows[i].trace, &error), 0);
 		CU_ASSERT_EQUAL_FATAL(reference_run(&rows[i], &trace, 20, false, &stats), 0);
 		double off = (double)stats.misses / (double)stats.requests - rows[i].miss_ratio;
-		/* The exact ones differ by the reference's four digits; s3fifo by what its ghost is not. */
+		/* The exact ones differ by the reference's four digits; s3fifo by what its ghost is
+		 * not. */
 		double allowed = rows[i].kind == POLICY_S3FIFO ? 0.003 : 0.0005;
 		bool met = off <= allowed && (rows[i].kind == POLICY_S3FIFO || off >= -allowed);
 		CU_ASSERT_TRUE(met);

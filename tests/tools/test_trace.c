@@ -17,7 +17,8 @@
 static struct trace_request requests[REQUESTS_MAX];
 
 /* Reads all of it: the number of requests, or the error of the open or of a request. */
-static int read_all(const void *bytes, size_t n, enum trace_format format, struct thermo_error *error)
+static int read_all(const void *bytes, size_t n, enum trace_format format,
+		    struct thermo_error *error)
 {
 	struct trace *trace;
 	int rc = trace_open_memory(bytes, n, "t.csv", format, &trace, error), count = 0;
@@ -72,12 +73,14 @@ static void oracle_put(unsigned char *at, uint32_t time, uint64_t id, uint32_t s
 	}
 }
 
-/* ---- What is right ------------------------------------------------------------------------------ */
+/* ---- What is right ------------------------------------------------------------------------- */
 
 static void csv_every_op_read(void)
 {
 	CU_ASSERT_EQUAL_FATAL(read_text("time,key,size,op\n1,18446744073709551615,10,get\n"
-					"2,0,0,set\n3,7,1099511627776,DEL", TRACE_AUTO), 3);
+					"2,0,0,set\n3,7,1099511627776,DEL",
+					TRACE_AUTO),
+			      3);
 	CU_ASSERT_EQUAL(requests[0].time, 1);
 	CU_ASSERT_EQUAL(requests[0].key, UINT64_MAX);
 	CU_ASSERT_EQUAL(requests[0].size, 10);
@@ -102,7 +105,9 @@ static void twitter_columns_read(void)
 {
 	CU_ASSERT_EQUAL_FATAL(read_text("0,nz:u:eeW511W3dcH3de3d15ec,22,304,14,get,0\n"
 					"3,with,comma,10,5,1,set,86400\n"
-					"3,82131353f9ddc8c6,16,0,9,delete,0\n", TRACE_AUTO), 3);
+					"3,82131353f9ddc8c6,16,0,9,delete,0\n",
+					TRACE_AUTO),
+			      3);
 	CU_ASSERT_EQUAL(requests[0].size, 326);
 	CU_ASSERT_EQUAL(requests[0].key_size, 22);
 	CU_ASSERT_EQUAL(requests[0].op, TRACE_GET);
@@ -116,9 +121,10 @@ static void twitter_columns_read(void)
 
 static void kv_columns_read(void)
 {
-	const char *text = "op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n"
-			   "604038471,82131353f9ddc8c6,48,GET,1,87,1,0,366387042,3003229276\n"
-			   "604038472,some key,24,SET,3,10,0,60,699950563,699950563\n";
+	const char *text =
+		"op_time,key,key_size,op,op_count,size,cache_hits,ttl,usecase,sub_usecase\n"
+		"604038471,82131353f9ddc8c6,48,GET,1,87,1,0,366387042,3003229276\n"
+		"604038472,some key,24,SET,3,10,0,60,699950563,699950563\n";
 	CU_ASSERT_EQUAL_FATAL(read_text(text, TRACE_AUTO), 2);
 	CU_ASSERT_EQUAL(requests[0].key, UINT64_C(9372856500883409094));
 	CU_ASSERT_EQUAL(requests[0].size, 135);
@@ -138,8 +144,8 @@ static void oracle_records_read(void)
 	oracle_put(bytes + 24, UINT32_MAX, UINT64_MAX, UINT32_MAX, INT64_MAX);
 	oracle_put(bytes + 48, 3, 11, 0, -1);
 	for (unsigned format = TRACE_AUTO; format <= TRACE_ORACLE; format += TRACE_ORACLE) {
-		CU_ASSERT_EQUAL_FATAL(read_all(bytes, sizeof(bytes), (enum trace_format)format, &error),
-				      3);
+		CU_ASSERT_EQUAL_FATAL(
+			read_all(bytes, sizeof(bytes), (enum trace_format)format, &error), 3);
 		CU_ASSERT_EQUAL(requests[0].key, 11);
 		CU_ASSERT_EQUAL(requests[0].size, 100);
 		CU_ASSERT_EQUAL(requests[1].time, UINT32_MAX);
@@ -164,13 +170,15 @@ static void format_names_round_trip(void)
 {
 	enum trace_format format;
 	for (unsigned i = TRACE_AUTO; i <= TRACE_KV; i++) {
-		CU_ASSERT_EQUAL(trace_format_parse(trace_format_name((enum trace_format)i), &format), 0);
+		CU_ASSERT_EQUAL(
+			trace_format_parse(trace_format_name((enum trace_format)i), &format), 0);
 		CU_ASSERT_EQUAL((unsigned)format, i);
 	}
 	CU_ASSERT_EQUAL(trace_format_parse("arff", &format), -EINVAL);
 }
 
-/* ---- Compressed ---------------------------------------------------------------------------------- */
+/* ---- Compressed
+ * ---------------------------------------------------------------------------------- */
 
 /* A csv of n requests; the caller frees. */
 static char *csv_make(unsigned n, size_t *len)
@@ -180,7 +188,8 @@ static char *csv_make(unsigned n, size_t *len)
 	at += (size_t)snprintf(text, most, "time,key,size,op\n");
 	for (unsigned i = 0; i < n; i++)
 		at += (size_t)snprintf(text + at, most - at, "%u,%llu,%u,%s\n", i,
-				       (unsigned long long)i * 7919, i % 1000, i % 3 ? "get" : "set");
+				       (unsigned long long)i * 7919, i % 1000,
+				       i % 3 ? "get" : "set");
 	*len = at;
 	return text;
 }
@@ -203,7 +212,8 @@ static void zstd_large_reads_like_plain(void)
 	struct trace_request a, b;
 	unsigned same = 0;
 	CU_ASSERT_EQUAL_FATAL(trace_open_memory(text, len, "a", TRACE_AUTO, &plain, NULL), 0);
-	CU_ASSERT_EQUAL_FATAL(trace_open_memory(packed, packed_len, "b", TRACE_AUTO, &small, NULL), 0);
+	CU_ASSERT_EQUAL_FATAL(trace_open_memory(packed, packed_len, "b", TRACE_AUTO, &small, NULL),
+			      0);
 	CU_ASSERT_EQUAL(trace_format(small), TRACE_CSV);
 	CU_ASSERT_EQUAL(trace_size(small), packed_len);
 	while (trace_next(plain, &a, NULL) == 0 && trace_next(small, &b, NULL) == 0)
@@ -218,7 +228,8 @@ static void zstd_large_reads_like_plain(void)
 	free(text);
 }
 
-/* What compresses very well: one read of input gives many buffers of output, to the last of them. */
+/* What compresses very well: one read of input gives many buffers of output, to the last of them.
+ */
 static void zstd_dense_reads_to_end(void)
 {
 	const unsigned n = 100000;
@@ -265,27 +276,30 @@ static void zstd_cut_off_said(void)
 static void other_compression_said(void)
 {
 	must_fail("\x1f\x8b\x08\0\0\0\0\0", 8, TRACE_AUTO, "t.csv:", "gzip");
-	must_fail("\xfd" "7zXZ\0\0\0", 8, TRACE_CSV, "t.csv:", "xz");
+	must_fail("\xfd"
+		  "7zXZ\0\0\0",
+		  8, TRACE_CSV, "t.csv:", "xz");
 }
 
-/* ---- What is wrong -------------------------------------------------------------------------------- */
+/* ---- What is wrong
+ * -------------------------------------------------------------------------------- */
 
 static void csv_bad_field_said(void)
 {
-	text_must_fail("time,key,size,op\n1,2,3,get\n1,x2,3,get\n", TRACE_AUTO, "t.csv:3:",
-		       "key \"x2\"");
-	text_must_fail("time,key,size,op\n1,18446744073709551616,3,get\n", TRACE_AUTO, "t.csv:2:",
-		       "key");
+	text_must_fail("time,key,size,op\n1,2,3,get\n1,x2,3,get\n", TRACE_AUTO,
+		       "t.csv:3:", "key \"x2\"");
+	text_must_fail("time,key,size,op\n1,18446744073709551616,3,get\n", TRACE_AUTO,
+		       "t.csv:2:", "key");
 	text_must_fail("time,key,size,op\n1,-5,3,get\n", TRACE_AUTO, "t.csv:2:", "key \"-5\"");
 	text_must_fail("time,key,size,op\n1,,3,get\n", TRACE_AUTO, "t.csv:2:", "key \"\"");
 	text_must_fail("time,key,size,op\n1,2,1099511627777,get\n", TRACE_AUTO, "t.csv:2:", "size");
 	text_must_fail("time,key,size,op\n1,2,3.5,get\n", TRACE_AUTO, "t.csv:2:", "size \"3.5\"");
 	text_must_fail("time,key,size,op\n1,2,3,fetch\n", TRACE_AUTO, "t.csv:2:", "op \"fetch\"");
 	text_must_fail("time,key,size,op\nnow,2,3,get\n", TRACE_AUTO, "t.csv:2:", "time \"now\"");
-	text_must_fail("time,key,size,op\n1,2,3\n", TRACE_AUTO, "t.csv:2:",
-		       "3 fields where the header has 4");
-	text_must_fail("time,key,size,op\n\n1,2,3,get,5\n", TRACE_AUTO, "t.csv:3:",
-		       "more than the header's 4");
+	text_must_fail("time,key,size,op\n1,2,3\n", TRACE_AUTO,
+		       "t.csv:2:", "3 fields where the header has 4");
+	text_must_fail("time,key,size,op\n\n1,2,3,get,5\n", TRACE_AUTO,
+		       "t.csv:3:", "more than the header's 4");
 	must_fail("time,key,size,op\n1,2\0,3,get\n", 29, TRACE_AUTO, "t.csv:2:", "key \"2?\"");
 }
 
@@ -327,7 +341,8 @@ static void twitter_bad_line_said(void)
 {
 	text_must_fail("0,k,1,2,3,get,0\n0,k,1,2,3,get\n", TRACE_AUTO, "t.csv:2:", "fields");
 	text_must_fail("0,k,1,2,3,get,0\nnothing\n", TRACE_AUTO, "t.csv:2:", "1 fields");
-	text_must_fail("0,k,1,2,3,get,0\n0,,1,2,3,get,0\n", TRACE_TWITTER, "t.csv:2:", "key: is empty");
+	text_must_fail("0,k,1,2,3,get,0\n0,,1,2,3,get,0\n", TRACE_TWITTER,
+		       "t.csv:2:", "key: is empty");
 	text_must_fail("0,k,1,2,3,what,0\n", TRACE_AUTO, "t.csv:1:", "op \"what\"");
 	text_must_fail("0,k,1,2,3,get,-1\n", TRACE_AUTO, "t.csv:1:", "TTL \"-1\"");
 	text_must_fail("0,k,9999999,2,3,get,1\n", TRACE_AUTO, "t.csv:1:", "key size");
@@ -336,10 +351,11 @@ static void twitter_bad_line_said(void)
 
 static void kv_bad_line_said(void)
 {
-	text_must_fail("key,op,size,op_count\nk,GET,1,0\n", TRACE_AUTO, "t.csv:2:", "op_count \"0\"");
+	text_must_fail("key,op,size,op_count\nk,GET,1,0\n", TRACE_AUTO,
+		       "t.csv:2:", "op_count \"0\"");
 	text_must_fail("key,op,size,op_count\n,GET,1,1\n", TRACE_AUTO, "t.csv:2:", "key: is empty");
-	text_must_fail("key,op,size,op_count,ttl\nk,GET,1,1,99999999999\n", TRACE_AUTO, "t.csv:2:",
-		       "ttl");
+	text_must_fail("key,op,size,op_count,ttl\nk,GET,1,1,99999999999\n", TRACE_AUTO,
+		       "t.csv:2:", "ttl");
 }
 
 static void oracle_cut_off_said(void)
@@ -366,7 +382,8 @@ static void long_name_keeps_message(void)
 	CU_ASSERT_PTR_NULL(trace);
 }
 
-/* ---- Files ----------------------------------------------------------------------------------------- */
+/* ---- Files
+ * ----------------------------------------------------------------------------------------- */
 
 static void open_missing_file_said(void)
 {
@@ -411,7 +428,8 @@ static void open_file_and_pipe_read(void)
 	free(text);
 }
 
-/* ---- Recorded traces -------------------------------------------------------------------------------- */
+/* ---- Recorded traces
+ * -------------------------------------------------------------------------------- */
 
 /* Two forms of the same trace must give the same requests. */
 static void recorded_kv_same_as_csv(void)
@@ -441,7 +459,8 @@ static void recorded_kv_same_as_csv(void)
 static void damaged_anywhere_never_crashes(void)
 {
 	uint64_t random = suite_seed() | 1;
-	const char *text = "op_time,key,key_size,op,op_count,size,ttl\n1,ab,2,GET,1,8,0\n2,c,1,SET,1,8,9\n";
+	const char *text =
+		"op_time,key,key_size,op,op_count,size,ttl\n1,ab,2,GET,1,8,0\n2,c,1,SET,1,8,9\n";
 	size_t n = strlen(text), packed_len;
 	char *packed = compress(text, n, &packed_len), copy[512];
 	struct thermo_error error;
