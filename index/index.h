@@ -3,19 +3,19 @@
  * The index: from a key's hash to the place of its hot or warm record. In DRAM, 64-byte buckets of
  * seven 8-byte entries, a byte of policy counters for each, and a byte of control.
  *
- *   entry:  63..42 tag (bits 37..16 of the hash, never all zero)  41 spare, 0  40 tier  39..0 unit offset
- *   place:  tier (0 DRAM, 1 warm) and the record's offset in its tier's range, in 8-byte units
- *   link:   in slot 6 of a full bucket, a number of an overflow bucket; its tag is zero, so no look-up
- *           takes it for an entry
+ *   entry:  63..42 tag (bits 37..16 of the hash, never all zero)  41 spare, 0  40 tier  39..0 unit
+ *offset place:  tier (0 DRAM, 1 warm) and the record's offset in its tier's range, in 8-byte units
+ *   link:   in slot 6 of a full bucket, a number of an overflow bucket; its tag is zero, so no
+ *look-up takes it for an entry
  *
- * An entry of 0 is empty. The index does not know keys: a match of the tag is a candidate and the caller
- * compares the record.
+ * An entry of 0 is empty. The index does not know keys: a match of the tag is a candidate and the
+ *caller compares the record.
  *
- * Linear hashing (Litwin 1980): a bucket splits into itself and the one a power of two above, so the
- * table grows one bucket at a time, in a range that was reserved once. To keep buckets evenly filled
- * a round of splits starts at INDEX_START load and then splits faster than entries come until it is
- * over. The bucket number is the low bits of the hash; from 2^16 buckets on the bit that decides a split
- * is in the tag, and a split does not look at the records.
+ * Linear hashing (Litwin 1980): a bucket splits into itself and the one a power of two above, so
+ *the table grows one bucket at a time, in a range that was reserved once. To keep buckets evenly
+ *filled a round of splits starts at INDEX_START load and then splits faster than entries come until
+ *it is over. The bucket number is the low bits of the hash; from 2^16 buckets on the bit that
+ *decides a split is in the tag, and a split does not look at the records.
  *
  * Readers take no lock. They need an epoch around the look-up and whatever they do with the place:
  *
@@ -30,13 +30,13 @@
  *			}
  *	} while (index_view(ix) != view);      (only then is it a miss)
  *
- * Writers of a key lock its home bucket (a bit of the control byte); the lock covers the overflow chain
- * and the split of that bucket. What moves an entry where a reader may overlook it (a split; pulling a
- * chain back into its home bucket) first puts the copy there, then changes the view, then removes the
- * original. So a reader that found nothing in an unchanged view has a true miss.
+ * Writers of a key lock its home bucket (a bit of the control byte); the lock covers the overflow
+ *chain and the split of that bucket. What moves an entry where a reader may overlook it (a split;
+ *pulling a chain back into its home bucket) first puts the copy there, then changes the view, then
+ *removes the original. So a reader that found nothing in an unchanged view has a true miss.
  *
- * An entry's slot changes under its home's lock only. A caller must not move a key by inserting it anew
- * and removing the old entry: use index_replace, or a reader may see neither.
+ * An entry's slot changes under its home's lock only. A caller must not move a key by inserting it
+ *anew and removing the old entry: use index_replace, or a reader may see neither.
  *
  * Lock order: home bucket, then the overflow lock inside index.c. Nobody locks two home buckets.
  */
@@ -94,8 +94,9 @@ struct index_stripe {
 
 /* Open for the inline functions only; use the functions. */
 struct index {
-	/* The view: 0..31 last bucket in use, 32..39 its bit length, 40..63 times that a chain was pulled
-	 * home. Changed by the grower and by holders of a home's lock, always with a read-modify-write. */
+	/* The view: 0..31 last bucket in use, 32..39 its bit length, 40..63 times that a chain was
+	 * pulled home. Changed by the grower and by holders of a home's lock, always with a
+	 * read-modify-write. */
 	_Alignas(64) _Atomic uint64_t view;
 	struct bucket *buckets;  /* const after open */
 	struct bucket *overflow; /* const after open; number 0 and some more are this struct */
@@ -123,18 +124,14 @@ struct index {
 	uint64_t overflow_committed; /* under overflow_lock, as all that follows */
 	uint64_t overflow_fresh;     /* first number that was never used */
 	uint64_t overflow_used;      /* buckets in chains */
-	uint64_t free_list;          /* numbers; entry[0] holds the next one */
-	uint64_t waiting_list;       /* free once the epoch `waiting_for` has passed */
-	uint64_t waiting_for;
-	uint64_t retired_list; /* unlinked, no epoch asked for yet */
-	uint64_t retired;
+	uint64_t free_list;          /* a number, 0 = none; entry[0] there holds the next one */
 	uint64_t magic;
 };
 
 /* buckets: at the start, buckets_max: how far it may grow; both are rounded up to powers of two, at
  * least INDEX_BUCKETS_MIN and at most INDEX_BUCKETS_MAX. Address space for buckets_max is reserved;
- * memory is committed and charged to the budget as it is used. base: where each tier's range begins, to
- * prefetch records with before they are hashed; NULL (either) for no prefetching.
+ * memory is committed and charged to the budget as it is used. base: where each tier's range
+ * begins, to prefetch records with before they are hashed; NULL (either) for no prefetching.
  * -EINVAL: buckets or buckets_max out of range, -ENOMEM. */
 int index_open(struct index **index, struct budget *budget, uint64_t buckets, uint64_t buckets_max,
 	       int huge, index_hash_fn hash, void *context, char *const base[2]);
@@ -152,7 +149,8 @@ static inline struct bucket *index_home(const struct index *ix, uint64_t view, u
 {
 	unsigned bits = (uint8_t)(view >> 32);
 	uint64_t wide = hash & ~(~UINT64_C(0) << bits);
-	uint64_t above = wide > (uint32_t)view; /* not split yet: without the highest bit, which is 1 */
+	uint64_t above =
+		wide > (uint32_t)view; /* not split yet: without the highest bit, which is 1 */
 	return ix->buckets + (wide - (above << (bits - 1)));
 }
 
@@ -215,8 +213,9 @@ static inline unsigned index_match(const struct bucket *bucket, uint64_t hash)
 	return match & ((1u << INDEX_SLOTS) - 1); /* the eighth word is counters */
 }
 
-/* The place in a slot that matched, or INDEX_NOWHERE if the entry has gone since. The record's bytes,
- * written before index_insert or index_replace, are visible. It may by now be another key's. */
+/* The place in a slot that matched, or INDEX_NOWHERE if the entry has gone since. The record's
+ * bytes, written before index_insert or index_replace, are visible. It may by now be another key's.
+ */
 static inline uint64_t index_place(const struct bucket *bucket, unsigned slot)
 {
 	uint64_t entry = atomic_load_explicit(&bucket->entry[slot], memory_order_acquire);
@@ -234,14 +233,16 @@ static inline struct bucket *index_next(const struct index *ix, const struct buc
 	return ix->overflow + link;
 }
 
-/* Visits the entries of the next `buckets` home buckets and their chains and moves the cursor on (from
- * 0; wraps). No lock, inside an epoch: an entry that moves meanwhile may be seen twice or not at all. */
-void index_sweep(const struct index *index, uint64_t *cursor, unsigned buckets, index_visit_fn visit,
-		 void *context);
+/* Visits the entries of the next `buckets` home buckets and their chains and moves the cursor on
+ * (from 0; wraps). No lock, inside an epoch: an entry that moves meanwhile may be seen twice or not
+ * at all. */
+void index_sweep(const struct index *index, uint64_t *cursor, unsigned buckets,
+		 index_visit_fn visit, void *context);
 
 /* --- writers: inside an epoch --- */
 
-void index_lock_wait(struct bucket *bucket); /* the lock was taken: spins, then yields, until it is ours */
+void index_lock_wait(
+	struct bucket *bucket); /* the lock was taken: spins, then yields, until it is ours */
 
 /* The home bucket of the hash, locked. Holds up to a split or another writer of the bucket only. */
 static inline struct bucket *index_lock(struct index *ix, uint64_t hash)
@@ -250,7 +251,8 @@ static inline struct bucket *index_lock(struct index *ix, uint64_t hash)
 		struct bucket *home = index_home(ix, index_view(ix), hash);
 		if (__builtin_expect(atomic_fetch_or_explicit(&home->control, INDEX_LOCK,
 							      memory_order_acquire) &
-					     INDEX_LOCK, 0))
+					     INDEX_LOCK,
+				     0))
 			index_lock_wait(home);
 		/* It may have split while we waited. */
 		if (__builtin_expect(index_home(ix, index_view(ix), hash) == home, 1))
@@ -264,9 +266,9 @@ static inline void index_unlock(struct bucket *home)
 	atomic_store_explicit(&home->control, 0, memory_order_release);
 }
 
-/* Adds an entry; that the key has none yet is the caller's business. place: INDEX_PLACE_BITS bits. The
- * record must be complete: readers find it at once. May move other entries of the home bucket, so
- * slots found before are void. -ENOMEM: no overflow bucket to be had; nothing changed. */
+/* Adds an entry; that the key has none yet is the caller's business. place: INDEX_PLACE_BITS bits.
+ * The record must be complete: readers find it at once. May move other entries of the home bucket,
+ * so slots found before are void. -ENOMEM: no overflow bucket to be had; nothing changed. */
 int index_insert(struct index *index, struct bucket *home, uint64_t hash, uint64_t place,
 		 uint8_t counter, struct index_slot *out);
 
@@ -286,25 +288,26 @@ void index_remove(struct index *index, struct bucket *home, struct index_slot at
 
 void index_grow_now(struct index *index, unsigned most);
 
-/* After an insert, with no lock held and inside an epoch: splits up to `most` buckets if the load asks
- * for it. Returns at once if it does not or if another thread is at it. */
+/* After an insert, with no lock held and inside an epoch: splits up to `most` buckets if the load
+ * asks for it. Returns at once if it does not or if another thread is at it. */
 static inline void index_grow(struct index *ix, unsigned most)
 {
 	if (__builtin_expect(atomic_load_explicit(&ix->count, memory_order_relaxed) >=
-				     atomic_load_explicit(&ix->grow_at, memory_order_relaxed), 0))
+				     atomic_load_explicit(&ix->grow_at, memory_order_relaxed),
+			     0))
 		index_grow_now(ix, most);
 }
 
-/* Growth is due, but the budget, the system or buckets_max refuses: chains get longer, look-ups slower.
- * Tried again every so many calls of index_grow. */
+/* Growth is due, but the budget, the system or buckets_max refuses: chains get longer, look-ups
+ * slower. Tried again every so many calls of index_grow. */
 bool index_growth_blocked(const struct index *index);
 
 /* --- figures: any thread; exact only while nobody writes --- */
 
-uint64_t index_records(const struct index *index);  /* entries */
-uint64_t index_bytes(struct index *index);          /* charged to the budget */
-uint64_t index_buckets(const struct index *index);  /* home buckets in use */
-uint64_t index_overflow(struct index *index);       /* overflow buckets in chains */
-uint64_t index_splits(const struct index *index);   /* since open */
+uint64_t index_records(const struct index *index); /* entries */
+uint64_t index_bytes(struct index *index);         /* charged to the budget */
+uint64_t index_buckets(const struct index *index); /* home buckets in use */
+uint64_t index_overflow(struct index *index);      /* overflow buckets in chains */
+uint64_t index_splits(const struct index *index);  /* since open */
 
 #endif

@@ -29,7 +29,7 @@
 #define BUCKETS_MAX (1u << 29)
 #define OBJECTS_PER_BUCKET 11u /* at the most: the load at which a round of splits begins */
 #define SPLITS 4u              /* a insertion, during a round */
-#define SMALL_STEP ((uint64_t)16 << 10) /* bytes of a commit, up to one extent */
+#define SMALL_STEP ((uint64_t)64 << 10) /* bytes of a commit, up to one extent */
 #define RETRY_INSERTS 4096u             /* after memory was refused */
 
 struct slots {

@@ -4,8 +4,8 @@
  * holds everything. It runs the policy code that the engine runs (tiers/policy.h), object by object;
  * lru, sieve and fifo are exact here, where the engine approximates them segment by segment.
  *
- * Residency does not depend on placement: the same objects are in DRAM or warm, however the capacity is
- * split, as long as the small queue is the same (10 % of all bytes or half of DRAM).
+ * Placement never changes residency: the same objects are resident however the capacity is split between
+ * DRAM and warm, as long as the small queue has the same size (10 % of all bytes or half of DRAM).
  * One thread at a time.
  */
 #ifndef TOOLS_SIMULATE_H
@@ -18,6 +18,7 @@ struct simulate_options {
 	uint64_t dram, warm;    /* capacities: bytes, or objects if every size is given as 1 */
 	uint64_t objects;       /* distinct keys to expect; 0 = unknown, tables grow */
 	uint32_t small_permille, decay_percent; /* as struct policy_options; 0 = default */
+	bool promote_on_walk;   /* warm objects are promoted by the background walk, not at their hits */
 };
 
 struct simulate_stats {
