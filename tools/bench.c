@@ -83,7 +83,8 @@ static const char usage[] =
 	"  --rounds N             of each store; the medians are reported (5)\n"
 	"  --dram SIZE            cap of DRAM (default: room for all keys; 64M with --cold)\n"
 	"  --warm SIZE[@PROVIDER] the warm tier (none)\n"
-	"  --cold DIR[:SIZE]|none the cold tier; the disk's own limit is measured beside it (none)\n"
+	"  --cold DIR[:SIZE]|none the cold tier; the disk's own limit is measured beside it "
+	"(none)\n"
 	"  --background N         background threads (1)\n"
 	"  --peer NAME            also run rocksdb, lmdb, memcached or redis; may be repeated\n"
 	"  --no-floor, --no-cache leave these out\n"
@@ -96,8 +97,8 @@ static int take_number(const char *option, uint64_t least, uint64_t most, uint64
 {
 	if (cli_number(optarg, least, most, number))
 		return COMMAND_OK;
-	return cli_misuse(COMMAND, "%s: '%s' is not a whole number from %llu to %llu", option, optarg,
-			  (unsigned long long)least, (unsigned long long)most);
+	return cli_misuse(COMMAND, "%s: '%s' is not a whole number from %llu to %llu", option,
+			  optarg, (unsigned long long)least, (unsigned long long)most);
 }
 
 static int take_small(const char *option, uint64_t least, uint64_t most, uint32_t *number)
@@ -145,8 +146,8 @@ static int take_value_size(struct workload *work)
 static int take_peer(struct bench_settings *settings)
 {
 	if (!bench_peer_known(optarg))
-		return cli_misuse(COMMAND,
-				  "--peer: '%s' is none of rocksdb, lmdb, memcached, redis", optarg);
+		return cli_misuse(
+			COMMAND, "--peer: '%s' is none of rocksdb, lmdb, memcached, redis", optarg);
 	for (unsigned i = 0; i < settings->n_peers; i++)
 		if (!strcmp(settings->peers[i], optarg))
 			return cli_misuse(COMMAND, "--peer %s: once is enough", optarg);
@@ -234,7 +235,10 @@ static int check_settings(const struct bench_settings *settings)
 		return cli_misuse(COMMAND, "--keys: there are no %llu different keys of %u bytes",
 				  (unsigned long long)work->keys, work->key_len);
 	if (settings->no_cache && (settings->fill_only || settings->churn_seconds > 0))
-		return cli_misuse(COMMAND, "--no-cache: --fill-only and --churn are about the cache");
+		return cli_misuse(COMMAND,
+				  "--no-cache: --fill-only and --churn are about the cache");
+	if (settings->no_cache && settings->no_floor && !settings->n_peers)
+		return cli_misuse(COMMAND, "--no-cache --no-floor: nothing is left to run");
 	if (settings->fill_only && settings->n_peers)
 		return cli_misuse(COMMAND, "--fill-only: --peer has no part in it");
 	if (settings->churn_seconds > 0 && (settings->n_peers || settings->fill_only))

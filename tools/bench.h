@@ -43,7 +43,8 @@ struct bench_series {
 /* The cache's memory after loading. */
 struct bench_memory {
 	uint64_t resident_bytes; /* more than before it was opened */
-	uint64_t used_bytes, cap_bytes; /* DRAM and warm, all in */
+	uint64_t used_bytes; /* DRAM and warm, all in, less the segments that are free */
+	uint64_t cap_bytes;
 	uint64_t records;
 	double extra_bytes;    /* an object beyond key and value: used_bytes / records */
 	double extra_worst;    /* --fill-only: the worst while the second half was loaded */
@@ -56,7 +57,9 @@ struct bench_disk {
 	bool there, direct;
 	double p50_us;         /* 4 KiB at depth 1, median of the rounds */
 	double reads_per_s;    /* at depth 32 */
-	double cold_p50_ratio; /* a cold hit's p50 to the disk's: median of the ratios of each round */
+	double cold_p50_ratio; /* single requests: a cold hit's p50 to the disk's, median of the ratios
+				* of each round */
+	double share;          /* device reads a second to reads_per_s */
 	double reads_per_hit;  /* device reads to cold hits, all rounds */
 	uint64_t device_reads, cold_hits;
 };

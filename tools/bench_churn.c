@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `thermo bench --churn`: does resident memory stay under the caps while the sizes of values drift? The
- * middle of the sizes wanders between 32 bytes and 16 KiB and back, four times in the run; each put draws
- * from a quarter of it to four times it. Half of the requests are puts. This is what makes allocators
- * that sort by size fragment.
+ * `thermo bench --churn`: does resident memory stay under the caps while the sizes of values drift?
+ * The middle of the sizes wanders between 32 bytes and 16 KiB and back, four times in the run; each
+ * put draws from a quarter of it to four times it. Half of the requests are puts. This is what
+ * makes allocators that sort by size fragment.
  */
 #include "tools/bench.h"
 
@@ -41,10 +41,9 @@ struct churn {
 	FILE *text;
 	cJSON *samples;
 	uint64_t resident_before;
-	double worst;      /* resident bytes to caps */
+	double worst; /* resident bytes to caps */
 	double worst_second;
 };
-
 
 static void churn_put(struct churn *churn, uint64_t number, const void *key, unsigned char *value,
 		      uint64_t *random)
@@ -210,12 +209,14 @@ static int report(struct churn *churn, FILE *json_file)
 
 	if (churn->text)
 		fprintf(churn->text,
-			"resident memory was at most %.4f of the caps (after %.0f s); %llu gets, %llu "
+			"resident memory was at most %.4f of the caps (after %.0f s); %llu gets, "
+			"%llu "
 			"puts, %llu refused, %llu wrong values\n",
 			churn->worst, churn->worst_second,
 			(unsigned long long)atomic_load(&churn->gets),
 			(unsigned long long)atomic_load(&churn->puts),
-			(unsigned long long)atomic_load(&churn->refused), (unsigned long long)wrong);
+			(unsigned long long)atomic_load(&churn->refused),
+			(unsigned long long)wrong);
 	if (json_file) {
 		cJSON *json = cJSON_CreateObject();
 		cJSON_AddNumberToObject(json, "worst_resident_to_caps", churn->worst);
@@ -253,7 +254,8 @@ int bench_churn(struct bench_settings *settings, FILE *json)
 	churn.resident_before = proc_resident_bytes(0);
 	status = thermo_open(&options, &churn.cache, &error);
 	if (status) {
-		status = cli_fail(COMMAND, "%s", *error.text ? error.text : thermo_strerror(status));
+		status =
+			cli_fail(COMMAND, "%s", *error.text ? error.text : thermo_strerror(status));
 		goto free_samples;
 	}
 	status = thermo_space_open(churn.cache, "churn", NULL, &churn.space, &error);
@@ -262,7 +264,8 @@ int bench_churn(struct bench_settings *settings, FILE *json)
 		status = run_threads(&churn);
 	}
 	if (status)
-		status = cli_fail(COMMAND, "%s", *error.text ? error.text : thermo_strerror(status));
+		status =
+			cli_fail(COMMAND, "%s", *error.text ? error.text : thermo_strerror(status));
 	else
 		status = report(&churn, json);
 	closed = thermo_close(&churn.cache, INT64_C(60000000000), &error);

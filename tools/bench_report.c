@@ -91,7 +91,9 @@ static void print_series(FILE *to, const struct bench_series *series,
 	uint64_t gets = median->counts.gets;
 	fprintf(to, " %6.2f%%", gets ? 100.0 * (double)median->counts.hits / (double)gets : 0.0);
 	fprintf(to, " %5.2f", median->seconds > 0 ? median->cpu_seconds / median->seconds : 0);
-	if (!strcmp(series->name, "thermocline"))
+	if (settings->work.each)
+		fprintf(to, " %8s\n", "-");
+	else if (!strcmp(series->name, "thermocline"))
 		fprintf(to, " %8.1f\n", results->memory.extra_bytes);
 	else
 		fprintf(to, " %8.1f\n", extra_of(series, settings));
@@ -110,9 +112,10 @@ static void print_memory(FILE *to, const struct bench_settings *settings,
 	const struct bench_memory *memory = &results->memory;
 	char used[24], cap[24], resident[24];
 
-	if (settings->no_cache)
+	if (settings->no_cache || (settings->work.each && !settings->fill_only))
 		return;
-	fprintf(to, "memory: %llu records in DRAM and warm use %s of %s (resident %s more): "
+	fprintf(to,
+		"memory: %llu records in DRAM and warm use %s of %s (resident %s more): "
 		"%.1f bytes each beyond key and value%s\n",
 		(unsigned long long)memory->records, size_format(memory->used_bytes, used),
 		size_format(memory->cap_bytes, cap), size_format(memory->resident_bytes, resident),
@@ -148,9 +151,11 @@ static void print_disk(FILE *to, const struct bench_results *results)
 	if (disk->cold_p50_ratio > 0)
 		fprintf(to, "      a cold hit's p50 is %.2f of the disk's\n", disk->cold_p50_ratio);
 	if (disk->cold_hits)
-		fprintf(to, "      %.3f device reads a cold hit (%llu of %llu)\n",
+		fprintf(to,
+			"      %.3f device reads a cold hit (%llu of %llu), at %.2f of the disk's "
+			"rate\n",
 			disk->reads_per_hit, (unsigned long long)disk->device_reads,
-			(unsigned long long)disk->cold_hits);
+			(unsigned long long)disk->cold_hits, disk->share);
 }
 
 void bench_report_text(FILE *to, const struct bench_settings *settings,
@@ -180,7 +185,8 @@ void bench_report_text(FILE *to, const struct bench_settings *settings,
 		fprintf(to, "%s\n", results->failures[i]);
 }
 
-/* ---- JSON ----------------------------------------------------------------------------------------- */
+/* ---- JSON
+ * ----------------------------------------------------------------------------------------- */
 
 static cJSON *workload_json(const struct bench_settings *settings)
 {
@@ -251,6 +257,7 @@ static cJSON *disk_json(const struct bench_disk *disk)
 	cJSON_AddNumberToObject(json, "device_reads", (double)disk->device_reads);
 	cJSON_AddNumberToObject(json, "cold_hits", (double)disk->cold_hits);
 	cJSON_AddNumberToObject(json, "reads_per_cold_hit", disk->reads_per_hit);
+	cJSON_AddNumberToObject(json, "share_of_disk_rate", disk->share);
 	return json;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The comparison: every store is loaded once, then they take turns, round by round, each round beginning
- * with the next one, so that what else the machine does meets all of them alike.
+ * The comparison: every store is loaded once, then they take turns, round by round, each round
+ * beginning with the next one, so that what else the machine does meets all of them alike.
  */
 #include "tools/bench.h"
 
@@ -67,7 +67,8 @@ static int fail(struct speed *speed, const char *who, int status)
 	return cli_fail(COMMAND, "%s: %s", who, strerror(-status));
 }
 
-/* ---- Loading -------------------------------------------------------------------------------------- */
+/* ---- Loading
+ * -------------------------------------------------------------------------------------- */
 
 static int open_floor(struct speed *speed)
 {
@@ -94,6 +95,14 @@ static int open_floor(struct speed *speed)
 	return COMMAND_OK;
 }
 
+/* Of a tier's memory, what segments with records take: free ones are there for what comes next. */
+static uint64_t tier_in_use(const struct thermo_tier_stats *tier)
+{
+	if (!tier->segments)
+		return 0;
+	return tier->used_bytes / tier->segments * (tier->segments - tier->segments_free);
+}
+
 /* What the tiers in memory take, of what, for how many records. */
 static int measure_memory(struct speed *speed, uint64_t resident_before)
 {
@@ -106,10 +115,12 @@ static int measure_memory(struct speed *speed, uint64_t resident_before)
 		return status;
 	uint64_t resident = proc_resident_bytes(0);
 	memory->resident_bytes = resident > resident_before ? resident - resident_before : 0;
-	memory->used_bytes = stats.dram_used_bytes + stats.tier[THERMO_WARM].used_bytes;
+	const struct thermo_tier_stats *hot = &stats.tier[THERMO_HOT];
+	memory->used_bytes = stats.dram_used_bytes - hot->used_bytes + tier_in_use(hot) +
+			     tier_in_use(&stats.tier[THERMO_WARM]);
 	memory->cap_bytes = stats.dram_cap_bytes + stats.tier[THERMO_WARM].cap_bytes;
 	memory->records = stats.index_records;
-	memory->evicted = stats.index_records + stats.cold_records < work->keys;
+	memory->evicted = !work->each && stats.index_records < work->keys;
 	if (memory->records)
 		memory->extra_bytes = (double)memory->used_bytes / (double)memory->records -
 				      work->key_len - bench_value_mean(work);
@@ -221,7 +232,8 @@ static int open_disk(struct speed *speed)
 	return COMMAND_OK;
 }
 
-/* ---- Rounds --------------------------------------------------------------------------------------- */
+/* ---- Rounds
+ * --------------------------------------------------------------------------------------- */
 
 static int run_target(struct speed *speed, struct bench_target *target, struct bench_series *series,
 		      double seconds, bool counts)
@@ -316,7 +328,7 @@ static void conclude_disk(struct speed *speed)
 {
 	struct bench_disk *disk = &speed->results->disk;
 	const struct bench_series *series = speed->cache_series;
-	double ratios[BENCH_ROUNDS_MAX];
+	double ratios[BENCH_ROUNDS_MAX], seconds = 0;
 	unsigned n = 0, rounds = speed->settings->rounds;
 	struct thermo_stats after;
 
@@ -326,7 +338,8 @@ static void conclude_disk(struct speed *speed)
 	disk->direct = speed->disk.direct;
 	for (unsigned i = 0; series && i < rounds; i++) {
 		const struct latency_summary *cold = &series->rounds[i].tier[THERMO_COLD];
-		if (cold->count && speed->disk_p50_us[i] > 0)
+		seconds += series->rounds[i].seconds;
+		if (cold->count && speed->disk_p50_us[i] > 0 && speed->settings->work.batch == 1)
 			ratios[n++] = (double)cold->p50 / 1000 / speed->disk_p50_us[i];
 	}
 	if (n)
@@ -339,6 +352,8 @@ static void conclude_disk(struct speed *speed)
 	disk->cold_hits = after.cold_hits - speed->before.cold_hits;
 	if (disk->cold_hits)
 		disk->reads_per_hit = (double)disk->device_reads / (double)disk->cold_hits;
+	if (seconds > 0 && disk->reads_per_s > 0)
+		disk->share = (double)disk->device_reads / seconds / disk->reads_per_s;
 }
 
 static void conclude(struct speed *speed)
@@ -372,7 +387,8 @@ static int run_rounds(struct speed *speed)
 	return status;
 }
 
-/* ---- All of it ------------------------------------------------------------------------------------ */
+/* ---- All of it
+ * ------------------------------------------------------------------------------------ */
 
 static int open_all(struct speed *speed)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RocksDB, set up for point look-ups: no compression, no log, a full bloom filter, hashed data blocks,
- * everything compacted into one level after loading. In memory: a block cache that holds everything.
- * With --direct: direct reads and a block cache of the size that the cache's memory tiers have.
+ * RocksDB, set up for point look-ups: no compression, no log, a full bloom filter, hashed data
+ * blocks, everything compacted into one level after loading. In memory: a block cache that holds
+ * everything. With --direct: direct reads and a block cache of the size that the cache's memory
+ * tiers have.
  */
 #include "tools/peer.h"
 
@@ -48,8 +49,8 @@ static int get(struct bench_worker *worker, const void *key, void *value)
 {
 	struct store *store = worker->target->context;
 	char *error = NULL;
-	rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(store->db, store->read, key,
-							    worker->work->key_len, &error);
+	rocksdb_pinnableslice_t *slice =
+		rocksdb_get_pinned(store->db, store->read, key, worker->work->key_len, &error);
 	if (error)
 		return failed(error);
 	return take(slice, worker->work, value);
@@ -123,7 +124,8 @@ static void set_options(struct store *store, const struct workload *work,
 	rocksdb_block_based_options_set_filter_policy(store->table,
 						      rocksdb_filterpolicy_create_bloom_full(10));
 	rocksdb_block_based_options_set_data_block_index_type(
-		store->table, rocksdb_block_based_table_data_block_index_type_binary_search_and_hash);
+		store->table,
+		rocksdb_block_based_table_data_block_index_type_binary_search_and_hash);
 	rocksdb_block_based_options_set_data_block_hash_ratio(store->table, 0.75);
 	store->options = rocksdb_options_create();
 	rocksdb_options_set_create_if_missing(store->options, 1);
@@ -204,7 +206,7 @@ static void version(struct bench_target *target, char *text, size_t capacity)
 
 int main(int argc, char **argv)
 {
-	static const struct peer rocksdb = {"rocksdb", open_store, loaded, NULL, close_store,
-					    version};
+	static const struct peer rocksdb = {"rocksdb", open_store,  loaded,
+					    NULL,      close_store, version};
 	return peer_main(&rocksdb, argc, argv);
 }
