@@ -30,7 +30,8 @@ void round_summarise(const struct bench_round *round, struct round_summary *summ
 		summarise(&round->tier_ns[i], &summary->tier[i]);
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------------------------------
+ */
 
 static void put_latency(cJSON *json, const char *name, const struct latency_summary *latency)
 {
@@ -118,7 +119,8 @@ int round_from_json(const cJSON *json, struct round_summary *summary)
 	return error;
 }
 
-/* ---- Medians ------------------------------------------------------------------------------------ */
+/* ---- Medians ------------------------------------------------------------------------------------
+ */
 
 static int compare(const void *a, const void *b)
 {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "tools/bench_proc.h"
 #include "tools/keys.h"
@@ -37,11 +38,14 @@ int stream_open(struct stream *stream, const struct workload *work)
 {
 	uint64_t each = work->key_len + sizeof(*stream->numbers) + 1;
 	uint64_t n = STREAM_BYTES_MAX / each;
-	struct zipf zipf;
+	struct zipf zipf, even;
 	uint64_t state = work->seed, coin = ~work->seed;
 
 	if (n > STREAM_REQUESTS_MAX)
 		n = STREAM_REQUESTS_MAX;
+	/* No more than a round takes. */
+	if (work->ops && work->ops < n / work->threads)
+		n = work->ops * work->threads + BENCH_BLOCK - 1;
 	n -= n % BENCH_BLOCK;
 	memset(stream, 0, sizeof(*stream));
 	stream->n = n;
@@ -58,7 +62,6 @@ int stream_open(struct stream *stream, const struct workload *work)
 	}
 	stream->bytes = n * each;
 
-	struct zipf even;
 	zipf_init(&zipf, work->keys, work->zipf);
 	zipf_init(&even, 100, 0);
 	for (uint64_t i = 0; i < n; i++) {
@@ -113,8 +116,9 @@ static void worker_close(struct bench_worker *worker)
 		return;
 	if (worker->target->ops->worker_close)
 		worker->target->ops->worker_close(worker);
-	unmap_bytes(worker->buffer, 2 * BENCH_BATCH_MAX *
-			(uint64_t)(worker->work->value_most ? worker->work->value_most : 1));
+	unmap_bytes(worker->buffer,
+		    2 * BENCH_BATCH_MAX *
+			    (uint64_t)(worker->work->value_most ? worker->work->value_most : 1));
 	worker->buffer = NULL;
 }
 
@@ -146,6 +150,20 @@ void bench_target_close(struct bench_target *target)
 	target->workers = NULL;
 }
 
+/* Where there is a tier below, a put that found no room will find some soon. */
+static int put_patiently(struct bench_worker *worker, const void *const *keys,
+			 const void *const *values, const uint32_t *lens, unsigned n)
+{
+	int status = worker->target->ops->put_batch(worker, keys, values, lens, n);
+
+	for (unsigned tries = 0; status == -ENOSPC && worker->work->each && tries < 5000; tries++) {
+		struct timespec nap = {.tv_nsec = 2000000};
+		nanosleep(&nap, NULL);
+		status = worker->target->ops->put_batch(worker, keys, values, lens, n);
+	}
+	return status;
+}
+
 int bench_load(struct bench_target *target, uint64_t from, uint64_t to)
 {
 	const struct workload *work = target->work;
@@ -168,7 +186,7 @@ int bench_load(struct bench_target *target, uint64_t from, uint64_t to)
 			keys[i] = key_bytes + i * pitch;
 			values[i] = value;
 		}
-		int answer = target->ops->put_batch(worker, keys, values, lens, n);
+		int answer = put_patiently(worker, keys, values, lens, n);
 		if (answer < 0 && status != answer)
 			status = answer;
 		from += n;
@@ -177,7 +195,8 @@ int bench_load(struct bench_target *target, uint64_t from, uint64_t to)
 	return status;
 }
 
-/* ---- A round ------------------------------------------------------------------------------------ */
+/* ---- A round ------------------------------------------------------------------------------------
+ */
 
 /* Holds the threads back until all are there. */
 struct round_gate {
@@ -191,7 +210,7 @@ struct round_thread {
 	pthread_t thread;
 	struct round_gate *gate;
 	double seconds;
-	int cpu; /* -1: anywhere */
+	int cpu;        /* -1: anywhere */
 	uint64_t ticks; /* that the round took */
 	uint64_t requests;
 };
@@ -322,7 +341,8 @@ static int cpu_of(unsigned i, unsigned threads)
 
 static double cpu_seconds(const struct bench_target *target)
 {
-	return proc_cpu_seconds(0) + (target->server_pid ? proc_cpu_seconds(target->server_pid) : 0);
+	return proc_cpu_seconds(0) +
+	       (target->server_pid ? proc_cpu_seconds(target->server_pid) : 0);
 }
 
 int bench_run(struct bench_target *target, double seconds, struct bench_round *round)
