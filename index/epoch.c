@@ -146,15 +146,16 @@ int epoch_register(void)
 	return 0;
 }
 
-void epoch_enter_slow(void)
+struct epoch_slot *epoch_enter_slow(void)
 {
 	/* A thread that is among the shared readers stays there until it has left. */
 	if (shared_depth == 0 && epoch_register() == 0) {
-		epoch_enter_at(epoch_mine);
-		return;
+		epoch_slot_enter(epoch_mine);
+		return epoch_mine;
 	}
 	if (shared_depth++ == 0)
 		atomic_fetch_add(&shared_readers, 1); /* a full fence on every machine we run on */
+	return NULL;
 }
 
 void epoch_exit_slow(void)
