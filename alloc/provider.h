@@ -44,8 +44,10 @@ struct provider {
  * -EINVAL (spec), -ENODEV (no such node, node without memory, no kmem), -ENOSPC, -EACCES, ... */
 int provider_open(const char *spec, uint64_t max_bytes, int huge, struct provider **provider,
 		  struct thermo_error *error);
+/* NULLs *provider. Memory in the range is gone; a file keeps its bytes. */
 void provider_close(struct provider **provider);
 
+/* The wait of an emulated provider (p->emulated must be set). Thread-safe. */
 void provider_delay(const struct provider *p, size_t bytes);
 
 /* Called once per dependent access to the tier's memory (once for a batch whose misses overlap) with

@@ -34,6 +34,7 @@ struct chunk {
 	struct epoch_slot *slots;
 	unsigned n;
 	_Atomic unsigned high; /* slots from here on were never taken */
+	unsigned base;         /* const: number of its first slot */
 };
 
 static struct epoch_slot first_slots[FIRST_SLOTS];
@@ -97,6 +98,7 @@ static struct epoch_slot *chunk_take(struct chunk *chunk)
 			continue;
 		/* Sequentially consistent: a reclaimer that looks at fewer slots has looked before
 		 * this, so its unlinking comes before whatever we are going to read. */
+		slot->number = chunk->base + i;
 		unsigned high = atomic_load(&chunk->high);
 		while (high <= i && !atomic_compare_exchange_weak(&chunk->high, &high, i + 1))
 			;
@@ -115,6 +117,7 @@ static struct chunk *chunk_next(struct chunk *last)
 		mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (fresh == MAP_FAILED)
 		return NULL;
+	fresh->base = last->base + last->n;
 	fresh->slots = (struct epoch_slot *)((char *)fresh + sizeof(struct epoch_slot));
 	fresh->n = CHUNK_SLOTS;
 	if (atomic_compare_exchange_strong(&last->next, &next, fresh))

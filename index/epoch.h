@@ -19,6 +19,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #if defined(__SANITIZE_THREAD__)
@@ -38,6 +39,7 @@ struct epoch_slot {
 	_Alignas(64) _Atomic uint64_t entered; /* 0 = outside; written by its thread only */
 	uint32_t depth;                        /* its thread only */
 	_Atomic uint32_t taken;
+	uint32_t number; /* const: of the slot, from 0 */
 };
 
 struct epoch_domain {
@@ -86,6 +88,16 @@ static inline void epoch_slot_exit(struct epoch_slot *slot)
 {
 	if (--slot->depth == 0)
 		atomic_store_explicit(&slot->entered, 0, memory_order_release);
+}
+
+#define EPOCH_NO_THREAD UINT32_MAX
+
+/* Number of the calling thread's slot, small and unlike every other live thread's; EPOCH_NO_THREAD if it
+ * has none (yet). */
+static inline uint32_t epoch_thread(void)
+{
+	struct epoch_slot *slot = epoch_mine;
+	return __builtin_expect(slot != NULL, 1) ? slot->number : EPOCH_NO_THREAD;
 }
 
 /* Enters. Never fails. Nests, also with the pair below. What it answers goes to epoch_end, on the

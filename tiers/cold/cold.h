@@ -22,6 +22,7 @@
 #include "include/thermocline.h"
 
 struct budget;
+struct file_ops;
 struct heap;
 struct cold;
 struct cold_writer;
@@ -61,6 +62,8 @@ struct cold_options {
 	void *clock_context;
 	void (*log)(void *context, const char *line);
 	void *log_context;
+	const struct file_ops *files; /* NULL: POSIX (tests put faults here: io.h) */
+	unsigned fan_in; /* runs of a size that are merged into one; 0 = chosen */
 };
 
 /* Takes the directory's lock, reads the manifest, opens the runs, removes orphans.

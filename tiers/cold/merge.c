@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Iterators over runs: see merge.h. */
+#include "tiers/cold/merge.h"
+
+#include "alloc/check.h"
+
+#include <errno.h>
+
+#define SCRATCH_MIN ((size_t)32 << 10)
+
+/* ---- One run ---- */
+
+static void iter_close(struct run_iter *iter)
+{
+	if (!iter)
+		return;
+	struct memory *memory = &iter->cold->memory;
+	memory_free(memory, iter->buffer, iter->room);
+	memory_free(memory, iter->scratch, iter->scratch_room);
+	memory_free(memory, iter, sizeof(*iter));
+}
+
+static struct run_iter *iter_open(struct cold *cold, const struct run *run)
+{
+	struct run_iter *iter = memory_alloc(&cold->memory, sizeof(*iter));
+	if (!iter)
+		return NULL;
+	iter->cold = cold;
+	iter->run = run;
+	iter->room = MERGE_AHEAD;
+	iter->scratch_room = SCRATCH_MIN;
+	iter->buffer = memory_alloc(&cold->memory, iter->room);
+	iter->scratch = memory_alloc(&cold->memory, iter->scratch_room);
+	if (iter->buffer && iter->scratch)
+		return iter;
+	iter_close(iter);
+	return NULL;
+}
+
+/* Brings the file's bytes [start, end) into the buffer, and what follows while there is room. */
+static int iter_fill(struct run_iter *iter, uint64_t start, uint64_t end)
+{
+	if (start >= iter->from && end <= iter->from + iter->filled)
+		return 0;
+	uint64_t from = start & ~(uint64_t)(FORMAT_PAGE - 1);
+	uint64_t last = (iter->run->footer.data_end + FORMAT_PAGE - 1) &
+			~(uint64_t)(FORMAT_PAGE - 1);
+	size_t need = (end - from + FORMAT_PAGE - 1) & ~(size_t)(FORMAT_PAGE - 1);
+	if (need > iter->room) {
+		uint8_t *buffer = memory_alloc(&iter->cold->memory, need);
+		if (!buffer)
+			return -ENOMEM;
+		memory_free(&iter->cold->memory, iter->buffer, iter->room);
+		iter->buffer = buffer;
+		iter->room = need;
+	}
+	size_t bytes = last - from < iter->room ? last - from : iter->room;
+	iter->filled = 0;
+	int status = file_read(&iter->run->file, iter->buffer, bytes, from);
+	if (status)
+		return -EIO;
+	iter->from = from;
+	iter->filled = bytes;
+	iter->read_bytes += bytes;
+	return 0;
+}
+
+static int iter_unpack(struct run_iter *iter, struct block_decoder *decoder,
+		       const struct fence_place *place)
+{
+	struct block_header header;
+	const uint8_t *payload;
+	const uint8_t *block = iter->buffer + (place->start - iter->from);
+	int status = block_check(block, place->end - place->start, iter->run->number, place->start,
+				 &header);
+	if (status)
+		return -EIO;
+	if (header.raw > iter->scratch_room) {
+		uint8_t *scratch = memory_alloc(&iter->cold->memory, BLOCK_RAW_MAX);
+		if (!scratch)
+			return -ENOMEM;
+		memory_free(&iter->cold->memory, iter->scratch, iter->scratch_room);
+		iter->scratch = scratch;
+		iter->scratch_room = BLOCK_RAW_MAX;
+	}
+	status = block_unpack(decoder, &header, block, iter->scratch, iter->scratch_room, &payload);
+	if (!status)
+		status = block_first(&iter->at, payload, header.raw, header.records);
+	return status ? -EIO : 0;
+}
+
+/* Loads the block at the fence cursor and moves the cursor on. THERMO_MISS: there is none. */
+static int iter_block(struct run_iter *iter, struct block_decoder *decoder)
+{
+	struct fence_place place;
+	const struct run *run = iter->run;
+	if (fence_place(run->fences, run->fence_pages, &iter->fence, &place))
+		return THERMO_MISS;
+	if (place.end - place.start > BLOCK_MAX + FORMAT_PAGE)
+		return -EIO;
+	fence_step(run->fences, &iter->fence);
+	int status = iter_fill(iter, place.start, place.end);
+	return status ? status : iter_unpack(iter, decoder, &place);
+}
+
+/* The next record, across blocks. The first call after iter_open begins the first block. */
+static int iter_next(struct run_iter *iter, struct block_decoder *decoder)
+{
+	for (;;) {
+		int status = iter->at.end ? block_next(&iter->at) : THERMO_MISS;
+		if (status == THERMO_OK)
+			return status;
+		if (status < 0)
+			return -EIO;
+		status = iter_block(iter, decoder);
+		if (status)
+			return status;
+	}
+}
+
+/* To the first record >= start. */
+static int iter_seek(struct run_iter *iter, struct block_decoder *decoder,
+		     const struct ident *start)
+{
+	const struct run *run = iter->run;
+	if (start && fence_find(run->fences, run->fence_pages, start, &iter->fence))
+		iter->fence = (struct fence_cursor){ 0 };
+	int status;
+	do {
+		status = iter_next(iter, decoder);
+	} while (status == THERMO_OK && start && ident_compare(&iter->at.ident, start) < 0);
+	return status;
+}
+
+/* ---- Several ---- */
+
+/* By identity, then the newer run first. */
+static bool iter_before(const struct merge *merge, uint32_t a, uint32_t b)
+{
+	int order = ident_compare(&merge->iters[a]->at.ident, &merge->iters[b]->at.ident);
+	return order ? order < 0 : a < b;
+}
+
+static void heap_down(struct merge *merge)
+{
+	uint32_t *heap = merge->heap, at = 0, entry = heap[0];
+	for (uint32_t child; (child = 2 * at + 1) < merge->heap_n; at = child) {
+		if (child + 1 < merge->heap_n && iter_before(merge, heap[child + 1], heap[child]))
+			child++;
+		if (iter_before(merge, entry, heap[child]))
+			break;
+		heap[at] = heap[child];
+	}
+	heap[at] = entry;
+}
+
+static void heap_push(struct merge *merge, uint32_t entry)
+{
+	uint32_t *heap = merge->heap, at = merge->heap_n++;
+	while (at && iter_before(merge, entry, heap[(at - 1) / 2])) {
+		heap[at] = heap[(at - 1) / 2];
+		at = (at - 1) / 2;
+	}
+	heap[at] = entry;
+}
+
+static uint32_t heap_pop(struct merge *merge)
+{
+	uint32_t top = merge->heap[0];
+	merge->heap[0] = merge->heap[--merge->heap_n];
+	if (merge->heap_n)
+		heap_down(merge);
+	return top;
+}
+
+void merge_close(struct merge **out)
+{
+	struct merge *merge = *out;
+	if (!merge)
+		return;
+	struct memory *memory = &merge->cold->memory;
+	for (uint32_t i = 0; merge->iters && i < merge->n; i++)
+		iter_close(merge->iters[i]);
+	if (merge->iters)
+		memory_free(memory, merge->iters, COLD_RUNS_MAX * sizeof(merge->iters[0]));
+	if (merge->heap)
+		memory_free(memory, merge->heap, COLD_RUNS_MAX * sizeof(merge->heap[0]));
+	memory_free(memory, merge->decoder_memory, block_decoder_bytes());
+	memory_free(memory, merge, sizeof(*merge));
+	*out = NULL;
+}
+
+static int merge_start(struct merge *merge, const struct run_set *set, uint32_t first,
+		       const struct ident *start)
+{
+	struct cold *cold = merge->cold;
+	merge->iters = memory_alloc(&cold->memory, COLD_RUNS_MAX * sizeof(merge->iters[0]));
+	merge->heap = memory_alloc(&cold->memory, COLD_RUNS_MAX * sizeof(merge->heap[0]));
+	merge->decoder_memory = memory_alloc(&cold->memory, block_decoder_bytes());
+	if (!merge->iters || !merge->heap || !merge->decoder_memory)
+		return -ENOMEM;
+	if (block_decoder_init(&merge->decoder, merge->decoder_memory, block_decoder_bytes()))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < merge->n; i++) {
+		merge->iters[i] = iter_open(cold, set->runs[first + i]);
+		if (!merge->iters[i])
+			return -ENOMEM;
+		int status = iter_seek(merge->iters[i], &merge->decoder, start);
+		if (status < 0)
+			return status;
+		if (status == THERMO_OK)
+			heap_push(merge, i);
+	}
+	return 0;
+}
+
+int merge_open(struct cold *cold, const struct run_set *set, uint32_t first, uint32_t n,
+	       const struct ident *start, struct merge **out)
+{
+	struct merge *merge = memory_alloc(&cold->memory, sizeof(*merge));
+	if (!merge)
+		return -ENOMEM;
+	check(first + n <= set->n);
+	merge->cold = cold;
+	merge->n = merge->current = n;
+	int status = merge_start(merge, set, first, start);
+	if (status)
+		merge_close(&merge);
+	else
+		*out = merge;
+	return status;
+}
+
+int merge_next(struct merge *merge, const struct block_cursor **record, uint32_t *run)
+{
+	if (merge->current < merge->n) {
+		int status = iter_next(merge->iters[merge->current], &merge->decoder);
+		if (status < 0)
+			return status;
+		if (status == THERMO_OK)
+			heap_push(merge, merge->current);
+		merge->current = merge->n;
+	}
+	if (!merge->heap_n)
+		return THERMO_MISS;
+	uint32_t top = heap_pop(merge);
+	const struct ident *ident = &merge->iters[top]->at.ident;
+	/* Older versions of it: their iterators move on. */
+	while (merge->heap_n &&
+	       !ident_compare(&merge->iters[merge->heap[0]]->at.ident, ident)) {
+		int status = iter_next(merge->iters[merge->heap[0]], &merge->decoder);
+		if (status < 0)
+			return status;
+		if (status == THERMO_OK)
+			heap_down(merge);
+		else
+			heap_pop(merge);
+	}
+	merge->current = top;
+	*record = &merge->iters[top]->at;
+	*run = top;
+	return THERMO_OK;
+}
+
+uint64_t merge_read_bytes(const struct merge *merge)
+{
+	uint64_t sum = 0;
+	for (uint32_t i = 0; i < merge->n; i++)
+		sum += merge->iters[i] ? merge->iters[i]->read_bytes : 0;
+	return sum;
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writers: records gathered in DRAM, published as one run.
+ *
+ * Versions and writers. Publications have tickets. A writer remembers the ticket of its opening; runs
+ * with greater tickets may hold newer versions of its records, so those runs are asked (by filter,
+ * then by reading) and records that they supersede are left out. This keeps the order that searches rely
+ * on, whatever the order in which writers are published. Compaction in its turn keeps tombstones that a
+ * writer may need that is older than they are.
+ */
+#include "tiers/cold/tier.h"
+
+#include "alloc/check.h"
+#include "tiers/cold/sort.h"
+
+#include <errno.h>
+
+#define ARENA_MAX ((size_t)4 << 30)   /* address space only */
+#define ENTRIES_MAX ((size_t)1 << 30)
+#define ARENA_STEP ((size_t)256 << 10)
+#define ENTRIES_STEP ((size_t)16 << 10)
+
+struct cold_writer {
+	struct cold *cold;            /* const after open */
+	struct run_build *build;      /* const after open */
+	struct memory_range arena, entries;
+	size_t arena_used;
+	uint64_t n;
+	uint64_t bytes;               /* of keys and values */
+	bool sorted;
+	uint64_t checked;             /* publications up to this ticket were asked */
+	uint64_t ticket;              /* const after open: of the last publication before it */
+	struct cold_writer *prev, *next; /* under writers_lock */
+};
+
+int cold_writer_open(struct cold *cold, struct cold_writer **out)
+{
+	struct cold_writer *writer = memory_alloc(&cold->memory, sizeof(*writer));
+	if (!writer)
+		return -ENOMEM;
+	int status = memory_range_open(&writer->arena, ARENA_MAX);
+	if (status)
+		goto free_writer;
+	status = memory_range_open(&writer->entries, ENTRIES_MAX);
+	if (status)
+		goto close_arena;
+	/* What publishing needs is taken now, so that a full budget cannot keep records from leaving. */
+	status = run_build_open(cold, &writer->build);
+	if (status)
+		goto close_entries;
+	writer->cold = cold;
+	pthread_mutex_lock(&cold->writers_lock);
+	writer->ticket = writer->checked = atomic_load(&cold->ticket);
+	writer->next = cold->writers;
+	if (writer->next)
+		writer->next->prev = writer;
+	cold->writers = writer;
+	pthread_mutex_unlock(&cold->writers_lock);
+	*out = writer;
+	return 0;
+close_entries:
+	memory_range_close(&cold->memory, &writer->entries);
+close_arena:
+	memory_range_close(&cold->memory, &writer->arena);
+free_writer:
+	memory_free(&cold->memory, writer, sizeof(*writer));
+	return status;
+}
+
+bool writers_all_after(struct cold *cold, uint64_t ticket)
+{
+	bool all = true;
+	pthread_mutex_lock(&cold->writers_lock);
+	for (struct cold_writer *writer = cold->writers; writer; writer = writer->next)
+		all &= writer->ticket >= ticket;
+	pthread_mutex_unlock(&cold->writers_lock);
+	return all;
+}
+
+int cold_writer_add(struct cold_writer *writer, const struct cold_record *record)
+{
+	struct memory *memory = &writer->cold->memory;
+	check(record->key_len && record->key_len <= THERMO_KEY_MAX);
+	check(record->value_len <= COLD_VALUE_MAX);
+	size_t bytes = sizeof(struct held) + 1 + (size_t)record->key_len + record->value_len;
+	bytes = (bytes + 7) & ~(size_t)7;
+	if (memory_range_need(memory, &writer->arena, writer->arena_used + bytes, ARENA_STEP) ||
+	    memory_range_need(memory, &writer->entries,
+			      (writer->n + 1) * sizeof(struct sort_entry), ENTRIES_STEP))
+		return -ENOMEM;
+	struct sort_entry *entry = (struct sort_entry *)writer->entries.base + writer->n;
+	entry->at = writer->arena_used;
+	struct held *held = sort_held(writer->arena.base, entry);
+	*held = (struct held){ .seq = record->seq,
+			       .expires_ms = record->expires_ms,
+			       .hash = record->hash,
+			       .value_len = record->value_len,
+			       .ident_len = (uint16_t)(record->key_len + 1),
+			       .flags = record->flags };
+	uint8_t *at = (uint8_t *)(held + 1);
+	ident_make(at, record->space, record->key, record->key_len, record->flags);
+	if (record->value_len)
+		memcpy(at + held->ident_len, record->value, record->value_len);
+	writer->arena_used += bytes;
+	writer->bytes += (uint64_t)record->key_len + record->value_len;
+	writer->n++;
+	writer->sorted = false;
+	return 0;
+}
+
+uint64_t cold_writer_bytes(const struct cold_writer *writer)
+{
+	return writer->bytes;
+}
+
+uint64_t cold_writer_records(const struct cold_writer *writer)
+{
+	return writer->n;
+}
+
+void cold_writer_abort(struct cold_writer **out)
+{
+	struct cold_writer *writer = *out;
+	if (!writer)
+		return;
+	struct cold *cold = writer->cold;
+	pthread_mutex_lock(&cold->writers_lock);
+	if (writer->prev)
+		writer->prev->next = writer->next;
+	else
+		cold->writers = writer->next;
+	if (writer->next)
+		writer->next->prev = writer->prev;
+	pthread_mutex_unlock(&cold->writers_lock);
+	run_build_close(&writer->build);
+	memory_range_close(&cold->memory, &writer->entries);
+	memory_range_close(&cold->memory, &writer->arena);
+	memory_free(&cold->memory, writer, sizeof(*writer));
+	*out = NULL;
+}
+
+/* ---- Publishing ---- */
+
+/* Marks the records of which this run holds a newer version. */
+static int ask_run(struct cold_writer *writer, struct run_set *set, uint32_t i,
+		   struct run_reader *reader, uint64_t *marked)
+{
+	struct cold *cold = writer->cold;
+	const struct run *run = set->runs[i];
+	struct sort_entry *entries = (struct sort_entry *)writer->entries.base;
+	for (uint64_t k = 0; k < writer->n; k++) {
+		struct held *held = sort_held(writer->arena.base, &entries[k]);
+		if (held->gone || held->seq > run->footer.max_seq ||
+		    !set_may_hold(set, i, held->hash))
+			continue;
+		struct ident ident = { (uint8_t *)(held + 1), held->ident_len,
+				       held->flags & COLD_CHUNK };
+		uint64_t seq;
+		int status = run_reader_find(cold, reader, run, &ident, &seq);
+		if (status < 0)
+			return status;
+		if (status == THERMO_OK && seq >= held->seq) {
+			held->gone = 1;
+			++*marked;
+		}
+	}
+	return 0;
+}
+
+/* Asks all runs that were published since the last time. *marked: records newly left out. */
+static int ask_newer(struct cold_writer *writer, uint64_t *marked)
+{
+	struct cold *cold = writer->cold;
+	struct run_reader *reader = NULL;
+	*marked = 0;
+	uint64_t ticket = atomic_load(&cold->ticket);
+	if (ticket == writer->checked)
+		return 0;
+	struct run_set *set = set_pin(cold);
+	int status = run_reader_open(cold, &reader);
+	for (uint32_t i = 0; i < set->n && !status; i++)
+		if (set->runs[i]->published > writer->checked)
+			status = ask_run(writer, set, i, reader, marked);
+	run_reader_close(cold, &reader);
+	set_unpin(cold, set);
+	count(&cold->counters.superseded, *marked);
+	if (!status)
+		writer->checked = ticket;
+	return status;
+}
+
+/* The writer's records as a run file; *run NULL if none is left. */
+static int build_run(struct cold_writer *writer, struct run **run)
+{
+	struct cold *cold = writer->cold;
+	struct sort_entry *entries = (struct sort_entry *)writer->entries.base;
+	const struct held *before = NULL;
+	int status = run_build_start(writer->build, writer->n, false);
+	struct run_set *set = set_pin(cold);
+	for (uint64_t k = 0; k < writer->n && !status; k++) {
+		const struct held *held = sort_held(writer->arena.base, &entries[k]);
+		const uint8_t *bytes = (const uint8_t *)(held + 1);
+		if (held->gone || held->seq < set->below[bytes[0]])
+			continue;
+		if (before && before->ident_len == held->ident_len &&
+		    !((before->flags ^ held->flags) & COLD_CHUNK) &&
+		    !memcmp(before + 1, bytes, held->ident_len))
+			continue; /* an older version of the same identity */
+		before = held;
+		struct block_item item = { bytes, bytes + held->ident_len, held->ident_len,
+					   held->value_len, held->flags, held->seq,
+					   held->expires_ms };
+		status = run_build_add(writer->build, &item, held->hash);
+	}
+	set_unpin(cold, set);
+	*run = NULL;
+	if (!status && run_build_records(writer->build))
+		status = run_build_finish(writer->build, run);
+	if (status || !*run)
+		run_build_abort(writer->build);
+	return status;
+}
+
+/* Puts the run before all others. Under edit. */
+static int install_newest(struct cold *cold, struct run *run)
+{
+	const struct run_set *old = atomic_load(&cold->set);
+	if (old->n == COLD_RUNS_MAX)
+		return -ENOSPC;
+	struct run_set *set = set_copy(cold);
+	if (!set)
+		return -ENOMEM;
+	run->published = atomic_load(&cold->ticket) + 1;
+	set_append(set, run);
+	for (uint32_t i = 0; i < old->n; i++)
+		set_append(set, old->runs[i]);
+	int status = set_install(cold, set);
+	if (status)
+		set_discard(cold, set);
+	else
+		atomic_fetch_add(&cold->ticket, 1);
+	return status;
+}
+
+/* -EAGAIN: others published meanwhile, and what they hold has to be asked first. */
+static int install(struct cold_writer *writer, struct run *run)
+{
+	struct cold *cold = writer->cold;
+	pthread_mutex_lock(&cold->edit);
+	int status = -EAGAIN;
+	if (atomic_load(&cold->ticket) == writer->checked)
+		status = install_newest(cold, run);
+	pthread_mutex_unlock(&cold->edit);
+	return status;
+}
+
+static void discard_run(struct cold *cold, struct run *run)
+{
+	atomic_store(&run->obsolete, true);
+	run_unref(cold, run);
+	cold_bury(cold);
+}
+
+int cold_writer_publish(struct cold_writer **out)
+{
+	struct cold_writer *writer = *out;
+	struct cold *cold = writer->cold;
+	struct run *run = NULL;
+	uint64_t marked;
+	int status = 0;
+	if (atomic_load(&cold->failed))
+		return -EROFS;
+	if (writer->n)
+		status = compact_below(cold, COLD_RUNS_HARD);
+	if (!status && writer->n && !writer->sorted) {
+		sort_entries(writer->arena.base, (struct sort_entry *)writer->entries.base,
+			     writer->n);
+		writer->sorted = true;
+	}
+	if (!status)
+		status = ask_newer(writer, &marked);
+	if (!status && writer->n)
+		status = build_run(writer, &run);
+	while (!status && run) {
+		status = install(writer, run);
+		if (status != -EAGAIN)
+			break;
+		status = ask_newer(writer, &marked);
+		if (!status && marked) {
+			discard_run(cold, run);
+			status = build_run(writer, &run);
+		}
+	}
+	if (status && run)
+		discard_run(cold, run);
+	else if (run)
+		run_unref(cold, run); /* the sets have theirs */
+	if (!status)
+		cold_writer_abort(out);
+	return status;
+}
