@@ -180,7 +180,7 @@ static int get(struct thermo_space *space, const void *key, size_t key_len, void
 		goto slow;
 	uint64_t hash = key_hash(space->id, key, key_len, 0);
 	const struct index *ix = c->index;
-	epoch_enter_at(me);
+	epoch_slot_enter(me);
 	struct bucket *b = index_home(ix, index_view(ix), hash);
 	unsigned mask = index_match(b, hash);
 	if (unlikely(!mask))
@@ -208,10 +208,10 @@ static int get(struct thermo_space *space, const void *key, size_t key_len, void
 	_Atomic uint64_t *hits = &c->shard[me->number].hits[THERMO_HOT];
 	atomic_store_explicit(hits, atomic_load_explicit(hits, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
-	epoch_exit_at(me);
+	epoch_slot_exit(me);
 	return THERMO_OK;
 leave:
-	epoch_exit_at(me);
+	epoch_slot_exit(me);
 slow:
 	return get_slow(space, key, key_len, value, capacity, value_len);
 }
