@@ -41,14 +41,23 @@ void runner_close(struct runner **runner)
 
 struct runner *runner_take(struct thermo *c)
 {
+	struct runner *r = NULL;
 	pthread_mutex_lock(&c->runner_lock);
-	struct runner *r = c->runners;
-	if (r)
-		c->runners = r->next;
+	for (;;) {
+		r = c->runners;
+		if (r) {
+			c->runners = r->next;
+			break;
+		}
+		/* One more, if its buffers can be had; else whoever holds one gives it back soon. */
+		if (runner_open(c, &r) == 0 || !c->runners_out)
+			break;
+		pthread_cond_wait(&c->runner_idle, &c->runner_lock);
+	}
+	c->runners_out += r != NULL;
 	pthread_mutex_unlock(&c->runner_lock);
-	if (!r && runner_open(c, &r) != 0)
-		return NULL;
-	r->next = NULL;
+	if (r)
+		r->next = NULL;
 	return r;
 }
 
@@ -57,8 +66,10 @@ void runner_give(struct runner *r)
 	struct thermo *c = r->cache;
 	check(!r->airborne && !r->done_head);
 	pthread_mutex_lock(&c->runner_lock);
+	c->runners_out--;
 	r->next = c->runners;
 	c->runners = r;
+	pthread_cond_signal(&c->runner_idle);
 	pthread_mutex_unlock(&c->runner_lock);
 }
 
