@@ -90,7 +90,7 @@ struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsig
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
-	c->open_segments++;
+	atomic_fetch_add_explicit(&c->open_segments, 1, memory_order_relaxed);
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -106,7 +106,7 @@ void segment_seal(struct thermo *c, struct segment *s)
 	s->sealed_epoch = epoch_advance();
 	atomic_store(&s->state, SEGMENT_SEALED);
 	segment_list_insert(&c->queue[s->tier][s->queue], s);
-	c->open_segments--;
+	atomic_fetch_sub_explicit(&c->open_segments, 1, memory_order_relaxed);
 }
 
 /* Seals the open segment that was opened first, of all lanes, so that open ones stay few. */
@@ -162,7 +162,7 @@ static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, un
 	unsigned number = c->lanes > 1 ? (unsigned)sched_getcpu() % c->lanes : 0;
 	struct lane *lane = &space->lane[queue][*klass][number];
 	if (likely(atomic_load_explicit(&lane->open, memory_order_relaxed) != NULL) ||
-	    __atomic_load_n(&c->open_segments, __ATOMIC_RELAXED) < c->open_segments_max)
+	    atomic_load_explicit(&c->open_segments, memory_order_relaxed) < c->open_segments_max)
 		return lane;
 	*klass = 0;
 	return &space->lane[queue][0][0];
