@@ -11,8 +11,13 @@
 #include <unistd.h>
 
 #define MIB ((uint64_t)1 << 20)
-#define DRAM (32 * MIB)
 #define WARM (8 * MIB)
+
+/* Every thread that waits for the device needs buffers. */
+static uint64_t dram_bytes(const struct world *w)
+{
+	return (28 + 10 * w->actors) * MIB;
+}
 
 static uint64_t injected(void *context)
 {
@@ -43,7 +48,8 @@ static void cache_open(struct world *w)
 	struct thermo_options o;
 	struct thermo_error error;
 	thermo_options_init(&o);
-	o.dram_bytes = DRAM;
+	o.dram_bytes = dram_bytes(w);
+	o.filter_bytes = (2 + 6 * w->actors) * MIB;
 	o.warm_bytes = w->warm ? WARM : 0;
 	o.warm = "dram";
 	o.cold_dir = w->cold;
@@ -115,7 +121,7 @@ static void resize(struct actor *a)
 	struct world *w = a->world;
 	struct thermo_error error;
 	bool hot = !w->warm || chance_below(&a->chance, 2);
-	uint64_t bytes = hot ? DRAM - 4 * MIB + chance_below(&a->chance, 16) * MIB
+	uint64_t bytes = hot ? dram_bytes(w) - 4 * MIB + chance_below(&a->chance, 16) * MIB
 			     : WARM + chance_below(&a->chance, 12) * MIB;
 	int64_t timeout = (int64_t)chance_below(&a->chance, 2) * INT64_C(300000000);
 	a->what = hot ? "resize hot" : "resize warm";
@@ -137,7 +143,7 @@ static void drain(struct actor *a)
 	if (rc != THERMO_OK && rc != THERMO_PENDING)
 		die("drain", rc, &error);
 	if (chance_below(&a->chance, 2)) { /* else later, by resize */
-		rc = thermo_resize(w->cache, hot ? THERMO_HOT : THERMO_WARM, hot ? DRAM : WARM,
+		rc = thermo_resize(w->cache, hot ? THERMO_HOT : THERMO_WARM, hot ? dram_bytes(w) : WARM,
 				   INT64_C(300000000), &error);
 		if (rc != THERMO_OK && rc != THERMO_PENDING)
 			die("resize after drain", rc, &error);
