@@ -361,7 +361,7 @@ static int no_room(struct thermo *c)
 {
 	int failed = -(int)atomic_load(&c->cold_failed);
 	struct shard *shard = cache_shard(c);
-	if (failed) {
+	if (failed && failed != -ENOMEM) { /* memory comes back: a matter of time, as room is */
 		counter_add(&shard->no_space, 1);
 		return failed == -ENOSPC ? -ENOSPC : -EROFS;
 	}

@@ -225,20 +225,21 @@ static struct actor *actor_make(struct world *w, unsigned number)
 static void print_summary(const struct world *w)
 {
 	struct thermo_stats s = {.size = sizeof(s)};
-	uint64_t steps = 0, busy = 0, pending = 0, pins = 0;
+	uint64_t steps = 0, busy = 0, pending = 0, pins = 0, no_memory = 0;
 	for (unsigned i = 0; i < w->actors; i++) {
 		steps += w->actor[i]->step;
 		busy += w->actor[i]->busy;
 		pending += w->actor[i]->pending;
 		pins += w->actor[i]->pin_limit;
+		no_memory += w->actor[i]->no_memory;
 	}
 	int rc = thermo_stats(w->cache, &s);
 	if (rc)
 		die("stats", rc, NULL);
 	printf("model: seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " busy, %" PRIu64
-	       " pending, %" PRIu64 " pin limits; %" PRIu64 " reopened, %" PRIu64 " dropped, %" PRIu64
+	       " pending, %" PRIu64 " pin limits, %" PRIu64 " no memory; %" PRIu64 " reopened, %" PRIu64 " dropped, %" PRIu64
 	       " resized, %" PRIu64 " drained\n",
-	       w->seed, steps, busy, pending, pins, w->reopened, w->dropped, w->resized, w->drained);
+	       w->seed, steps, busy, pending, pins, no_memory, w->reopened, w->dropped, w->resized, w->drained);
 	printf("  since the last open: hits %" PRIu64 " %" PRIu64 " %" PRIu64 ", misses %" PRIu64
 	       ", demoted %" PRIu64 ", promoted %" PRIu64 ", to cold %" PRIu64 ", from cold %" PRIu64
 	       ", clean drops %" PRIu64 ", compactions %" PRIu64 "\n",
