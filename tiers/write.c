@@ -405,10 +405,18 @@ int write_tombstone(struct thermo *c, struct write *w)
 {
 	struct standing old;
 	bool stays = false;
+	int rc = THERMO_OK;
 	epoch_enter();
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
-	w->existed = old.live;
+	w->existed = old.in_index ? old.live : w->known_cold && w->cold_live;
+	if (w->conditional && !old.in_index) { /* it is to say whether there was one */
+		if (w->known_cold ? stripe_read(c, w->key.hash) != w->stripe
+				  : c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash)) {
+			rc = w->known_cold ? WRITE_AGAIN : WRITE_NEEDS_COLD;
+			goto done;
+		}
+	}
 	if (c->cold && old.in_index && (old.view.flags & RECORD_TOMBSTONE))
 		goto done;
 	if (c->cold && (!old.in_index || shadows(c, w, &old)))
@@ -429,9 +437,13 @@ done:
 	index_unlock(home);
 	epoch_exit();
 	if (!stays)
-		return THERMO_OK;
+		return rc;
+	w->conditional = w->known_cold = false;
+	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
 	w->value_len = 0;
 	w->expires_ms = 0;
-	return write_record(c, w);
+	rc = write_record(c, w);
+	w->existed = existed;
+	return rc;
 }
