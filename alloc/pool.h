@@ -77,7 +77,7 @@ struct pool {
 	/* under the engine's lock */
 	struct segment_list free, limbo;
 	uint32_t extents_present; /* committed */
-	uint32_t extents_target;  /* what the cap allows */
+	_Atomic uint32_t extents_target; /* what the cap allows; changed under the lock */
 	uint32_t extents_high;    /* one past the highest ever present */
 	uint8_t *extent_state;    /* enum extent_state, per extent */
 	uint8_t *extent_free;     /* FREE segments, per extent */

@@ -418,14 +418,19 @@ static void locks_init(struct thermo *c)
 	pthread_condattr_destroy(&monotonic);
 }
 
-/* Frees whatever open got; threads are not running. */
-static void release(struct thermo *c)
+static void close_runners(struct thermo *c)
 {
 	while (c->runners) {
 		struct runner *r = c->runners;
 		c->runners = r->next;
 		runner_close(&r);
 	}
+}
+
+/* Frees whatever open got; threads are not running. */
+static void release(struct thermo *c)
+{
+	close_runners(c);
 	migrate_close(c);
 	if (c->cold)
 		cold_close(&c->cold);
@@ -447,8 +452,11 @@ static int open_parts(struct thermo *c, const struct thermo_options *options,
 		      struct thermo_error *error)
 {
 	uint64_t heap_bytes = options->dram_bytes / 32;
-	if (heap_bytes < HEAP_MIN)
-		heap_bytes = HEAP_MIN;
+	uint64_t least = HEAP_MIN;
+	if (options->cold_dir) /* every thread that waits for the device has reads and their values here */
+		least = options->dram_bytes / 8 < 2 * HEAP_MIN ? HEAP_MIN : 2 * HEAP_MIN;
+	if (heap_bytes < least)
+		heap_bytes = least;
 	if (heap_bytes > 64 * MIB)
 		heap_bytes = 64 * MIB;
 	heap_bytes &= ~(uint64_t)(EXTENT_BYTES - 1);
@@ -543,6 +551,7 @@ int thermo_close(struct thermo **cache, int64_t timeout_ns, struct thermo_error 
 	if (rc)
 		return rc;
 	migrate_stop(c);
+	close_runners(c); /* their memory is for the image now */
 	if (c->cold) {
 		if (c->reclaim->writer) /* its records are in memory still, and go into the image */
 			cold_writer_abort(&c->reclaim->writer);

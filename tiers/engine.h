@@ -118,7 +118,7 @@ struct thermo {
 
 	_Alignas(128) pthread_mutex_t lock;
 	struct segment_list queue[MEMORY_TIERS][QUEUES]; /* sealed, by born */
-	uint32_t open_segments;
+	_Atomic uint32_t open_segments; /* changed under lock */
 	uint32_t open_segments_max;
 	uint32_t hot_extents_min, hot_extents_max; /* what balance may make of the pool's target */
 	uint32_t reserve[MEMORY_TIERS]; /* free segments that puts leave to the migrator */
@@ -411,7 +411,8 @@ enum { WRITE_NEEDS_COLD = 66, WRITE_AGAIN = 67 };
 /* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional and cold may hold
  * the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
 int write_record(struct thermo *c, struct write *w);
-/* Deletes; OK. w->existed says whether memory knew a live version. */
+/* Deletes; as write_record. With `conditional`, w->existed says whether there was a live version, and
+ * WRITE_NEEDS_COLD and WRITE_AGAIN, that this takes a (newer) look at cold; then nothing was done. */
 int write_tombstone(struct thermo *c, struct write *w);
 uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms);
 /* Room for bytes in the writer's lane; inside an epoch. NULL: no free segment. */

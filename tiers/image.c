@@ -9,6 +9,7 @@
  */
 #include "tiers/image.h"
 
+#include "alloc/pages.h"
 #include "tiers/reclaim.h"
 
 #include <errno.h>
@@ -194,6 +195,23 @@ free_buffer:
 
 /* ---- Writing the image ---- */
 
+/* Pages of its own: the heap may be full, and what is in memory must not be lost for that. */
+static char *block_make(void)
+{
+	char *block = pages_reserve(BLOCK_BYTES);
+	if (block && pages_commit(block, BLOCK_BYTES, 0, 0)) {
+		pages_release(block, BLOCK_BYTES);
+		block = NULL;
+	}
+	return block;
+}
+
+static void block_free(char *block)
+{
+	if (block)
+		pages_release(block, BLOCK_BYTES);
+}
+
 struct out_file {
 	int fd;
 	int rc;
@@ -336,7 +354,7 @@ int image_save(struct thermo *c, struct thermo_error *error)
 	const char *dir = c->options.cold_dir;
 	struct out_file f = {.fd = open_in(dir, IMAGE_TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC)};
 	f.rc = f.fd < 0 ? f.fd : 0;
-	f.block = heap_alloc(c->heap, BLOCK_BYTES);
+	f.block = block_make();
 	if (!f.block && !f.rc)
 		f.rc = -ENOMEM;
 	if (f.rc)
@@ -357,7 +375,7 @@ int image_save(struct thermo *c, struct thermo_error *error)
 	if (!f.rc && fsync(f.fd))
 		f.rc = -errno;
 close_file:
-	heap_free(c->heap, f.block);
+	block_free(f.block);
 	if (f.fd >= 0)
 		close(f.fd);
 	if (!f.rc)
@@ -471,7 +489,7 @@ int image_load(struct thermo *c, struct thermo_error *error)
 	if (rc)
 		goto done;
 	rc = -ENOMEM;
-	block = heap_alloc(c->heap, BLOCK_BYTES);
+	block = block_make();
 	if (!block)
 		goto done;
 	rc = read_all(fd, &head, sizeof(head));
@@ -485,7 +503,7 @@ int image_load(struct thermo *c, struct thermo_error *error)
 	if (head.version == FORMAT_VERSION)
 		rc = blocks_in(c, fd, block);
 done:
-	heap_free(c->heap, block);
+	block_free(block);
 	if (fd >= 0)
 		close(fd);
 	if (rc)

@@ -44,10 +44,18 @@ static uint32_t level_high(const struct thermo *c, unsigned tier)
 	return level_low(c, tier) + batch;
 }
 
+/* Free, or free when readers have moved on; what refs hold in limbo may stay for long and does not count. */
+static uint32_t free_or_limbo(const struct pool *pool)
+{
+	uint32_t n = pool->free.count;
+	for (const struct segment *s = pool->limbo.head; s; s = s->next)
+		n += atomic_load_explicit(&s->pins, memory_order_relaxed) == 0;
+	return n;
+}
+
 static uint32_t free_soon(const struct thermo *c, unsigned tier)
 {
-	const struct pool *pool = &c->pool[tier];
-	return pool->free.count + pool->limbo.count + c->reclaim->coming[tier];
+	return free_or_limbo(&c->pool[tier]) + c->reclaim->coming[tier];
 }
 
 static bool warm_has_room(const struct thermo *c)
@@ -248,7 +256,7 @@ static bool publish_due(struct thermo *c)
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
 		const struct pool *pool = &c->pool[tier];
 		if (r->coming[tier] && (pool->extents_present > pool->extents_target ||
-					pool->free.count + pool->limbo.count < level_low(c, tier)))
+					free_or_limbo(pool) < level_low(c, tier)))
 			due = true;
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -527,12 +535,14 @@ void migrate_kick(struct thermo *c)
 static void *background(void *argument)
 {
 	struct thermo *c = argument;
-	bool first = pthread_equal(pthread_self(), c->thread[0]);
+	pthread_mutex_lock(&c->wake_lock); /* until all have been started */
+	bool first = pthread_equal(pthread_self(), c->thread[0]), alone = c->threads == 1;
+	pthread_mutex_unlock(&c->wake_lock);
 	uint64_t idle_ns = MS;
 	for (;;) {
 		atomic_store_explicit(&c->hungry, 0, memory_order_relaxed);
 		bool did = first && round_of_work(c);
-		if (c->cold && (!first || c->threads == 1) && cold_work(c->cold) == THERMO_OK)
+		if (c->cold && (!first || alone) && cold_work(c->cold) == THERMO_OK)
 			did = true;
 		idle_ns = did ? MS / 4 : idle_ns < 20 * MS ? idle_ns * 2 : idle_ns;
 		pthread_mutex_lock(&c->wake_lock);

@@ -90,7 +90,7 @@ struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsig
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
-	c->open_segments++;
+	atomic_fetch_add_explicit(&c->open_segments, 1, memory_order_relaxed);
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -106,7 +106,7 @@ void segment_seal(struct thermo *c, struct segment *s)
 	s->sealed_epoch = epoch_advance();
 	atomic_store(&s->state, SEGMENT_SEALED);
 	segment_list_insert(&c->queue[s->tier][s->queue], s);
-	c->open_segments--;
+	atomic_fetch_sub_explicit(&c->open_segments, 1, memory_order_relaxed);
 }
 
 /* Seals the open segment that was opened first, of all lanes, so that open ones stay few. */
@@ -162,7 +162,7 @@ static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, un
 	unsigned number = c->lanes > 1 ? (unsigned)sched_getcpu() % c->lanes : 0;
 	struct lane *lane = &space->lane[tier][queue][*klass][number];
 	if (likely(atomic_load_explicit(&lane->open, memory_order_relaxed) != NULL) ||
-	    __atomic_load_n(&c->open_segments, __ATOMIC_RELAXED) < c->open_segments_max)
+	    atomic_load_explicit(&c->open_segments, memory_order_relaxed) < c->open_segments_max)
 		return lane;
 	*klass = 0;
 	return &space->lane[tier][queue][0][0];
@@ -367,7 +367,7 @@ static int no_room(struct thermo *c)
 {
 	int failed = -(int)atomic_load(&c->cold_failed);
 	struct shard *shard = cache_shard(c);
-	if (failed) {
+	if (failed && failed != -ENOMEM) { /* memory comes back: a matter of time, as room is */
 		counter_add(&shard->no_space, 1);
 		return failed == -ENOSPC ? -ENOSPC : -EROFS;
 	}
@@ -411,10 +411,18 @@ int write_tombstone(struct thermo *c, struct write *w)
 {
 	struct standing old;
 	bool stays = false;
+	int rc = THERMO_OK;
 	epoch_enter();
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
-	w->existed = old.live;
+	w->existed = old.in_index ? old.live : w->known_cold && w->cold_live;
+	if (w->conditional && !old.in_index) { /* it is to say whether there was one */
+		if (w->known_cold ? stripe_read(c, w->key.hash) != w->stripe
+				  : c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash)) {
+			rc = w->known_cold ? WRITE_AGAIN : WRITE_NEEDS_COLD;
+			goto done;
+		}
+	}
 	if (c->cold && old.in_index && (old.view.flags & RECORD_TOMBSTONE))
 		goto done;
 	if (c->cold && (!old.in_index || shadows(c, w, &old)))
@@ -435,9 +443,13 @@ done:
 	index_unlock(home);
 	epoch_exit();
 	if (!stays)
-		return THERMO_OK;
+		return rc;
+	w->conditional = w->known_cold = false;
+	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
 	w->value_len = 0;
 	w->expires_ms = 0;
-	return write_record(c, w);
+	rc = write_record(c, w);
+	w->existed = existed;
+	return rc;
 }
