@@ -362,12 +362,20 @@ static void conclude(struct speed *speed)
 
 	for (unsigned i = 0; i < speed->results->n; i++) {
 		struct bench_series *series = speed->results->series[i];
-		double ratios[BENCH_ROUNDS_MAX];
+		double ratios[BENCH_ROUNDS_MAX], quiet[BENCH_ROUNDS_MAX];
+		unsigned quiets = 0;
 		round_medians(series->rounds, series->n, &series->median);
-		for (unsigned r = 0; floor && r < series->n; r++)
-			ratios[r] = series->rounds[r].ops_per_s / floor->rounds[r].ops_per_s;
+		for (unsigned r = 0; floor && r < series->n; r++) {
+			const struct round_summary *mine = &series->rounds[r];
+			const struct round_summary *its = &floor->rounds[r];
+			ratios[r] = mine->ops_per_s / its->ops_per_s;
+			if (mine->quiet_ops_per_s > 0 && its->quiet_ops_per_s > 0)
+				quiet[quiets++] = mine->quiet_ops_per_s / its->quiet_ops_per_s;
+		}
 		if (floor)
 			series->ratio = median_of(ratios, series->n);
+		if (quiets)
+			series->quiet_ratio = median_of(quiet, quiets);
 	}
 	conclude_disk(speed);
 }
