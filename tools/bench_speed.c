@@ -21,7 +21,8 @@
 
 #define COMMAND "bench"
 #define LOAD_STEPS 64u
-#define DISK_FILE_BYTES ((uint64_t)1 << 30)
+#define DISK_FILE_LEAST ((uint64_t)128 << 20) /* bytes of the file that the disk is measured with */
+#define DISK_FILE_MOST ((uint64_t)1 << 30)
 #define DISK_SECONDS 0.5 /* of each depth and round */
 #define DISK_DEPTH 32u
 
@@ -224,8 +225,15 @@ static int open_peer(struct speed *speed, const char *name)
 
 static int open_disk(struct speed *speed)
 {
+	const struct workload *work = &speed->settings->work;
+	double bytes = (double)work->keys * (work->key_len + bench_value_mean(work));
+
+	if (bytes < (double)DISK_FILE_LEAST)
+		bytes = (double)DISK_FILE_LEAST;
+	if (bytes > (double)DISK_FILE_MOST)
+		bytes = (double)DISK_FILE_MOST;
 	show(speed, -1, "writing a file on", "the disk");
-	int status = disk_open(speed->settings->tiers.cold_dir, DISK_FILE_BYTES, &speed->disk);
+	int status = disk_open(speed->settings->tiers.cold_dir, (uint64_t)bytes, &speed->disk);
 	if (status)
 		return fail(speed, speed->settings->tiers.cold_dir, status);
 	speed->has_disk = true;
