@@ -76,7 +76,8 @@ struct thermo_allocator {
 /* Fill with thermo_options_init, then change what matters. Strings are copied by thermo_open. */
 struct thermo_options {
 	uint32_t size; /* of this struct, set by thermo_options_init */
-	uint32_t background_threads; /* 0: nothing runs unless the host calls thermo_work; default 1 */
+	uint32_t background_threads; /* default 2: the first migrates, others compact (one alone does
+				      * both); 0: nothing runs unless the host calls thermo_work */
 	uint64_t dram_bytes;         /* cap of everything in DRAM, index and buffers included */
 	uint64_t dram_max_bytes;     /* how far thermo_resize may raise it; 0 = 4 x dram_bytes */
 	uint64_t warm_bytes;         /* cap of the warm tier; 0 = no warm tier */

@@ -542,7 +542,9 @@ static void *background(void *argument)
 	for (;;) {
 		atomic_store_explicit(&c->hungry, 0, memory_order_relaxed);
 		bool did = first && round_of_work(c);
-		if (c->cold && (!first || alone) && cold_work(c->cold) == THERMO_OK)
+		/* Alone, compaction waits while somebody waits for room. */
+		bool compact = !first || (alone && !atomic_load(&c->hungry));
+		if (c->cold && compact && cold_work(c->cold) == THERMO_OK)
 			did = true;
 		idle_ns = did ? MS / 4 : idle_ns < 20 * MS ? idle_ns * 2 : idle_ns;
 		pthread_mutex_lock(&c->wake_lock);

@@ -13,7 +13,7 @@ void thermo_options_init(struct thermo_options *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->size = sizeof(*o);
-	o->background_threads = 1;
+	o->background_threads = 2;
 	o->dram_bytes = UINT64_C(64) << 20;
 	o->put_wait_ms = 10;
 	o->pin_percent = 10;
