@@ -110,8 +110,8 @@ THERMO_API void thermo_options_init(struct thermo_options *options);
  * Reads "key = value" lines (or ';'-separated pairs) into options; '#' starts a comment; sizes take
  * K, M, G, T (powers of 1024). The keys are the struct's field names without "_bytes" (and
  * dram_provider), and cold = DIR[:SIZE] or none, warm = SIZE[@PROVIDER]. Fields that the text does not
- * name keep their value, and are unchanged on error. Strings point into a block that *options owns
- * and a second parse replaces: free it with thermo_options_free.
+ * name keep their value, and all are unchanged on error. Strings point into memory that *options owns:
+ * free it with thermo_options_free, after the last thermo_open that uses it.
  * -EINVAL with the line and the key in *error.
  */
 THERMO_API int thermo_options_parse(struct thermo_options *options, const char *text,
