@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Chains of overflow buckets. An overflow bucket is
+ * Chains of overflow buckets, and the store that they come from: committed from the front of the
+ * overflow range, then reused through a free list that runs through entry[0].
  *
- *   fresh -> in a chain -> retired (unlinked, readers may still be in it) -> waiting (for an epoch
- *   taken after the unlinking) -> free -> in a chain -> ...
- *
- * Retired buckets are gathered before an epoch is asked for, so that epochs do not advance once per
- * bucket. The lists run through entry[0], whose tag stays zero: a late reader takes it for nothing.
+ * A bucket that was cut off a chain may be reused at once, although readers may still be in it and
+ * will then follow another home's chain. What they find there are live entries, which the caller
+ * tells from its own by the record; and what they miss they would have missed anyway: either the
+ * bucket was empty and the last of its chain, or the view changed before it was cut off and they
+ * look again.
  */
 #include "index/chain.h"
 
@@ -15,8 +16,6 @@
 #include "alloc/budget.h"
 #include "alloc/check.h"
 #include "alloc/pages.h"
-
-#define RETIRED_BATCH 32 /* so many buckets make an epoch worth asking for */
 
 uint64_t chain_commit_step(uint64_t committed, uint64_t most)
 {
@@ -39,40 +38,13 @@ int chain_commit(struct index *ix, struct bucket *start, uint64_t n)
 
 /* --- the store of overflow buckets; under overflow_lock --- */
 
-static void list_push(struct index *ix, uint64_t *list, uint64_t number)
-{
-	atomic_store_explicit(&ix->overflow[number].entry[0], *list, memory_order_relaxed);
-	*list = number;
-}
-
-static uint64_t list_pop(struct index *ix, uint64_t *list)
-{
-	uint64_t number = *list;
-	if (number)
-		*list = entry_load(&ix->overflow[number], 0);
-	return number;
-}
-
-static void reap(struct index *ix)
-{
-	if (ix->waiting_list && epoch_passed(ix->waiting_for)) {
-		ix->free_list = ix->waiting_list;
-		ix->waiting_list = 0;
-	}
-	if (!ix->waiting_list && ix->retired >= RETIRED_BATCH) {
-		ix->waiting_list = ix->retired_list;
-		ix->waiting_for = epoch_advance();
-		ix->retired_list = 0;
-		ix->retired = 0;
-	}
-}
-
 static uint64_t number_take(struct index *ix)
 {
-	if (!ix->free_list)
-		reap(ix);
-	if (ix->free_list)
-		return list_pop(ix, &ix->free_list);
+	uint64_t number = ix->free_list;
+	if (number) {
+		ix->free_list = entry_load(&ix->overflow[number], 0);
+		return number;
+	}
 	if (ix->overflow_fresh == ix->overflow_committed) {
 		uint64_t more = chain_commit_step(ix->overflow_committed, ix->overflow_max);
 		if (!more || chain_commit(ix, ix->overflow + ix->overflow_committed, more))
@@ -97,15 +69,15 @@ static struct bucket *bucket_take(struct index *ix)
 	return bucket;
 }
 
-/* seen: readers may be in it, so it takes an epoch until it can be used again. */
-static void bucket_give(struct index *ix, struct bucket *bucket, bool seen)
+static void bucket_give(struct index *ix, struct bucket *bucket)
 {
 	uint64_t number = (uint64_t)(bucket - ix->overflow);
 	pthread_mutex_lock(&ix->overflow_lock);
 	check(number < ix->overflow_fresh && ix->overflow_used > 0);
 	ix->overflow_used--;
-	list_push(ix, seen ? &ix->retired_list : &ix->free_list, number);
-	ix->retired += seen;
+	/* A late reader takes the number for no entry. */
+	atomic_store_explicit(&bucket->entry[0], ix->free_list, memory_order_relaxed);
+	ix->free_list = number;
 	pthread_mutex_unlock(&ix->overflow_lock);
 }
 
@@ -139,7 +111,8 @@ int chain_add(struct index *ix, struct bucket *home, uint64_t entry, uint8_t cou
 	more = bucket_take(ix);
 	if (!more)
 		return -ENOMEM;
-	/* The entry in the link's slot is copied behind first: a reader sees it here or follows the link. */
+	/* The entry in the link's slot is copied behind first: a reader sees it here or follows the
+	 * link. */
 	entry_put(more, 0, entry_load(last, CHAIN_SLOT),
 		  atomic_load_explicit(&last->counter[CHAIN_SLOT], memory_order_relaxed));
 	entry_put(more, 1, entry, counter);
@@ -171,7 +144,7 @@ void chain_trim(struct index *ix, struct bucket *home)
 			return;
 		/* A reader in it finds nothing, and nothing is behind it. */
 		atomic_store_explicit(&before->entry[CHAIN_SLOT], 0, memory_order_release);
-		bucket_give(ix, last, true);
+		bucket_give(ix, last);
 	}
 }
 
@@ -213,13 +186,13 @@ void chain_tidy(struct index *ix, struct bucket *home)
 	}
 	for (const struct bucket *b = first; b; b = behind(ix, b))
 		copy_home(home, b);
-	/* A reader that passed the home bucket before the copies and comes to the chain after they were
-	 * cut off must look again: the view changes in between. */
+	/* A reader that passed the home bucket before the copies and comes to the chain after they
+	 * were cut off must look again: the view changes in between. */
 	atomic_fetch_add_explicit(&ix->view, VIEW_PULLED, memory_order_acq_rel);
 	atomic_store_explicit(&home->entry[CHAIN_SLOT], 0, memory_order_release);
 	while (first) {
 		struct bucket *next = behind(ix, first);
-		bucket_give(ix, first, true);
+		bucket_give(ix, first);
 		first = next;
 	}
 }
@@ -231,7 +204,7 @@ void chain_discard(struct index *ix, struct bucket *home)
 		atomic_store_explicit(&home->entry[i], 0, memory_order_relaxed);
 	while (first) {
 		struct bucket *next = behind(ix, first);
-		bucket_give(ix, first, false);
+		bucket_give(ix, first);
 		first = next;
 	}
 }

@@ -8,19 +8,19 @@
 
 #include "index/index.h"
 
-#define CHAIN_SLOT (INDEX_SLOTS - 1)         /* where a full bucket keeps its link */
-#define VIEW_PULLED (UINT64_C(1) << 40)      /* added to the view for each chain pulled home */
-#define COMMIT_MIN ((uint64_t)64 << 10)      /* bytes; a multiple of every page size in use */
+#define CHAIN_SLOT (INDEX_SLOTS - 1)    /* where a full bucket keeps its link */
+#define VIEW_PULLED (UINT64_C(1) << 40) /* added to the view for each chain pulled home */
+#define COMMIT_MIN ((uint64_t)64 << 10) /* bytes; a multiple of every page size in use */
 #define COMMIT_BUCKETS_MIN (COMMIT_MIN / sizeof(struct bucket))
 
 static inline bool entry_is_record(uint64_t entry)
 {
-	return entry >> INDEX_TAG_SHIFT;
+	return entry & INDEX_ENTRY;
 }
 
 static inline bool entry_is_link(uint64_t entry)
 {
-	return entry && entry >> INDEX_TAG_SHIFT == 0;
+	return entry && !(entry & INDEX_ENTRY);
 }
 
 static inline uint64_t entry_load(const struct bucket *bucket, unsigned slot)

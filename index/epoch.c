@@ -24,9 +24,9 @@
 #define CHUNK_BYTES 4096
 #define CHUNK_SLOTS (CHUNK_BYTES / sizeof(struct epoch_slot) - 1) /* the head takes one's room */
 
-/* What a grace period is worth, in milliseconds, when the kernel stops granting membarrier after it had
- * granted it (a seccomp filter installed late): readers that were entering without a fence at that
- * moment have long drained their store buffers. */
+/* What a grace period is worth, in milliseconds, when the kernel stops granting membarrier after it
+ * had granted it (a seccomp filter installed late): readers that were entering without a fence at
+ * that moment have long drained their store buffers. */
 #define REVOKED_GRACE_MS 1000
 
 struct chunk {
@@ -52,7 +52,7 @@ static _Atomic uint64_t revoked_ms;  /* when membarrier was first refused after 
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
-static bool have_key;       /* const after once */
+static bool have_key;        /* const after once */
 static bool have_membarrier; /* const after once */
 
 static int membarrier(int command)
@@ -96,8 +96,8 @@ static struct epoch_slot *chunk_take(struct chunk *chunk)
 			continue;
 		if (!atomic_compare_exchange_strong(&slot->taken, &is_free, 1))
 			continue;
-		/* Sequentially consistent: a reclaimer that looks at fewer slots has looked before this,
-		 * so its unlinking comes before whatever we are going to read. */
+		/* Sequentially consistent: a reclaimer that looks at fewer slots has looked before
+		 * this, so its unlinking comes before whatever we are going to read. */
 		slot->number = chunk->base + i;
 		unsigned high = atomic_load(&chunk->high);
 		while (high <= i && !atomic_compare_exchange_weak(&chunk->high, &high, i + 1))
@@ -113,8 +113,8 @@ static struct chunk *chunk_next(struct chunk *last)
 	struct chunk *next = atomic_load(&last->next);
 	if (next)
 		return next;
-	struct chunk *fresh = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE,
-				   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct chunk *fresh =
+		mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (fresh == MAP_FAILED)
 		return NULL;
 	fresh->base = last->base + last->n;
@@ -149,15 +149,16 @@ int epoch_register(void)
 	return 0;
 }
 
-void epoch_enter_slow(void)
+struct epoch_slot *epoch_enter_slow(void)
 {
 	/* A thread that is among the shared readers stays there until it has left. */
 	if (shared_depth == 0 && epoch_register() == 0) {
-		epoch_enter_at(epoch_mine);
-		return;
+		epoch_slot_enter(epoch_mine);
+		return epoch_mine;
 	}
 	if (shared_depth++ == 0)
 		atomic_fetch_add(&shared_readers, 1); /* a full fence on every machine we run on */
+	return NULL;
 }
 
 void epoch_exit_slow(void)

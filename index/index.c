@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See index.h. Two reserved ranges: home buckets, and overflow buckets with the struct index itself in
- * the room of the first of them. Memory is committed from the front of each and never given back
+ * See index.h. Two reserved ranges: home buckets, and overflow buckets with the struct index itself
+ * in the room of the first of them. Memory is committed from the front of each and never given back
  * before close.
  *
- * A split, with the source bucket locked: the entries that move are copied into the new bucket, which
- * nobody can reach; the view announces it; the originals are removed. Writers that waited for the lock
- * see the new view and look for their home again.
+ * A split, with the source bucket locked: the entries that move are copied into the new bucket,
+ * which nobody can reach; the view announces it; the originals are removed. Writers that waited for
+ * the lock see the new view and look for their home again.
  */
 #include "index/index.h"
 
@@ -20,21 +20,21 @@
 
 #define MAGIC UINT64_C(0x6964785f74686d31)
 
-/* A round begins at INDEX_START = 0.80 of 7 entries a bucket, 28/5 entries, and ends when the entries are
- * 1.25 times as many: 5/7 of a split per entry. Measured and computed in tests/index/bench_index.c: 15.9
- * bytes an entry on average over a doubling, 18.8 at worst; of the entries 6 % lie in overflow buckets
- * on average, 11 % at worst. */
+/* A round begins at INDEX_START = 0.80 of 7 entries a bucket, 28/5 entries, and ends when the
+ * entries are 1.25 times as many: 5/7 of a split per entry. Measured and computed in
+ * tests/index/bench_index.c: 15.9 bytes an entry on average over a doubling, 18.8 at worst; of the
+ * entries 6 % lie in overflow buckets on average, 11 % at worst. */
 #define START_NUM 28
 #define START_DEN 5
 #define SPLITS_NUM 5
 #define SPLITS_DEN 7
 
-#define STEP_MAX 32        /* splits that are due before a grower starts: they share the cache misses */
-#define BATCH_MAX 64       /* entries that a stripe keeps back */
-#define BLOCKED_RETRY 256  /* calls of index_grow between two tries while growth is blocked */
-#define SPINS 128          /* before a waiting writer yields */
-#define AHEAD 8            /* buckets that are prefetched before they are split */
-#define AHEAD_RECORDS 3    /* buckets whose records are, where they have to be hashed */
+#define STEP_MAX 32  /* splits that are due before a grower starts: they share the cache misses */
+#define BATCH_MAX 64 /* entries that a stripe keeps back */
+#define BLOCKED_RETRY 256 /* calls of index_grow between two tries while growth is blocked */
+#define SPINS 128         /* before a waiting writer yields */
+#define AHEAD 8           /* buckets that are prefetched before they are split */
+#define AHEAD_RECORDS 3   /* buckets whose records are, where they have to be hashed */
 
 static uint64_t round_up_power(uint64_t n)
 {
@@ -101,7 +101,8 @@ int index_open(struct index **index, struct budget *budget, uint64_t buckets, ui
 	if (buckets > INDEX_BUCKETS_MAX || buckets_max > INDEX_BUCKETS_MAX)
 		return -EINVAL;
 	buckets = round_up_power(buckets < INDEX_BUCKETS_MIN ? INDEX_BUCKETS_MIN : buckets);
-	buckets_max = round_up_power(buckets_max < INDEX_BUCKETS_MIN ? INDEX_BUCKETS_MIN : buckets_max);
+	buckets_max =
+		round_up_power(buckets_max < INDEX_BUCKETS_MIN ? INDEX_BUCKETS_MIN : buckets_max);
 	if (buckets > buckets_max)
 		return -EINVAL;
 
@@ -163,8 +164,8 @@ void index_close(struct index **index)
 	pthread_mutex_destroy(&ix->overflow_lock);
 	ix->magic = 0;
 	uint64_t overflow_bytes = ix->overflow_max * sizeof(struct bucket);
-	pages_release(ix->buckets,
-		      clamp(ix->buckets_max, COMMIT_BUCKETS_MIN, UINT64_MAX) * sizeof(struct bucket));
+	pages_release(ix->buckets, clamp(ix->buckets_max, COMMIT_BUCKETS_MIN, UINT64_MAX) *
+					   sizeof(struct bucket));
 	pages_release(ix->overflow, overflow_bytes);
 }
 
@@ -207,7 +208,7 @@ int index_insert(struct index *ix, struct bucket *home, uint64_t hash, uint64_t 
 		if (empty >= 2)
 			chain_tidy(ix, home);
 	}
-	int rc = chain_add(ix, home, index_tag(hash) << INDEX_TAG_SHIFT | place, counter, out);
+	int rc = chain_add(ix, home, (index_tag(hash) & INDEX_TAG_MASK) | place, counter, out);
 	if (!rc)
 		count_add(ix, 1);
 	return rc;
@@ -232,7 +233,8 @@ static bool entry_moves(const struct index *ix, uint64_t entry, unsigned level)
 	return bits >> level & 1;
 }
 
-/* Copies the entries that move into `target`, which nobody can reach. -ENOMEM: it is empty again. */
+/* Copies the entries that move into `target`, which nobody can reach. -ENOMEM: it is empty again.
+ */
 static int copy_movers(struct index *ix, const struct bucket *source, struct bucket *target,
 		       unsigned level)
 {
@@ -243,7 +245,8 @@ static int copy_movers(struct index *ix, const struct bucket *source, struct buc
 			if (!entry_is_record(entry) || !entry_moves(ix, entry, level))
 				continue;
 			if (chain_add(ix, target, entry,
-				      atomic_load_explicit(&b->counter[i], memory_order_relaxed), &at)) {
+				      atomic_load_explicit(&b->counter[i], memory_order_relaxed),
+				      &at)) {
 				chain_discard(ix, target);
 				return -ENOMEM;
 			}
@@ -275,7 +278,8 @@ static void remove_movers(struct index *ix, struct bucket *source, const struct 
 
 static void bucket_lock(struct bucket *bucket)
 {
-	if (atomic_fetch_or_explicit(&bucket->control, INDEX_LOCK, memory_order_acquire) & INDEX_LOCK)
+	if (atomic_fetch_or_explicit(&bucket->control, INDEX_LOCK, memory_order_acquire) &
+	    INDEX_LOCK)
 		index_lock_wait(bucket);
 }
 
@@ -300,8 +304,7 @@ static int split(struct index *ix)
 	int rc = copy_movers(ix, source, target, level);
 	if (!rc) {
 		/* Others add to the view's upper bits meanwhile. */
-		atomic_fetch_add_explicit(&ix->view,
-					  view_of(buckets + 1) - view_of(buckets),
+		atomic_fetch_add_explicit(&ix->view, view_of(buckets + 1) - view_of(buckets),
 					  memory_order_acq_rel);
 		remove_movers(ix, source, target);
 		chain_tidy(ix, source);
@@ -328,8 +331,7 @@ static void prefetch_ahead(const struct index *ix, uint64_t buckets)
 	const struct bucket *source = ix->buckets + (buckets - (UINT64_C(1) << level));
 	__builtin_prefetch(source + AHEAD, 1);
 	__builtin_prefetch(ix->buckets + buckets + AHEAD, 1);
-	if (level < INDEX_TAG_HASH_SHIFT &&
-	    buckets + AHEAD_RECORDS < UINT64_C(2) << level)
+	if (level < INDEX_TAG_HASH_SHIFT && buckets + AHEAD_RECORDS < UINT64_C(2) << level)
 		prefetch_records(ix, source + AHEAD_RECORDS);
 }
 

@@ -130,6 +130,7 @@ static int table_entry_load(struct thermo *c, const char *bytes)
 	if (atomic_load(&s->state) != SPACE_NONE)
 		return -EILSEQ;
 	s->cache = c;
+	s->lookup = c->lookup;
 	s->id = e.id;
 	memcpy(s->name, e.name, sizeof(s->name));
 	thermo_space_options_init(&s->options);

@@ -134,8 +134,7 @@ static int begin_get(struct thermo *c, struct thermo_request *r)
 {
 	struct key key = request_key(r);
 	r->tier = -1;
-	int rc = c->lookup->get(c, &key, r->value, r->capacity, r->offset, &r->value_len, &r->tier,
-				&r->version);
+	int rc = c->lookup->get_request(c, &key, r);
 	if (rc == LOOKUP_LARGE) {
 		struct large_head head;
 		if (!memory_head(c, &key, &head, &r->version))

@@ -39,6 +39,9 @@ void runner_close(struct runner **runner); /* cancels what is airborne */
 struct runner *runner_take(struct thermo *c); /* NULL: no memory */
 void runner_give(struct runner *runner);
 
+/* thermo_get where memory alone does not answer. */
+int runner_get(struct thermo_space *space, const void *key, size_t key_len, void *value,
+	       size_t capacity, size_t *value_len);
 /* Runs the request, or begins its device read; a finished one goes to the runner's done list. */
 void runner_start(struct runner *runner, struct thermo_request *request);
 /* The same for one that is known not to be in memory. */

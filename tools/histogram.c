@@ -29,6 +29,25 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
 		into->bucket[i] += from->bucket[i];
 }
 
+void histogram_merge_scaled(struct histogram *into, const struct histogram *from, double factor)
+{
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++) {
+		if (!from->bucket[i])
+			continue;
+		uint64_t start = i ? bucket_end(i - 1) + 1 : 0, end = bucket_end(i);
+		if (end > from->max)
+			end = from->max;
+		uint64_t middle = start + (end - start) / 2;
+		into->bucket[histogram_bucket((uint64_t)((double)middle * factor))] +=
+			from->bucket[i];
+	}
+	uint64_t max = (uint64_t)((double)from->max * factor + 0.5);
+	into->count += from->count;
+	into->sum += (uint64_t)((double)from->sum * factor);
+	if (max > into->max)
+		into->max = max;
+}
+
 uint64_t histogram_percentile(const struct histogram *histogram, double percent)
 {
 	/* Less a hair, so that 99.9 % of 1000 is the 999th and not, by rounding, the 1000th. */

@@ -36,6 +36,9 @@ static inline void histogram_add(struct histogram *histogram, uint64_t value)
 
 void histogram_clear(struct histogram *histogram);
 void histogram_merge(struct histogram *into, const struct histogram *from);
+/* Merges with every value multiplied by factor (ticks to nanoseconds): each bucket by its middle, so
+ * that this adds at most half a bucket's error. */
+void histogram_merge_scaled(struct histogram *into, const struct histogram *from, double factor);
 /* The least value that `percent` of all (0 to 100) do not exceed, rounded up to the end of its bucket;
  * 0 if there are none. */
 uint64_t histogram_percentile(const struct histogram *histogram, double percent);

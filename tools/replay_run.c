@@ -230,6 +230,8 @@ static void result_merge(struct replay_result *into, const struct replay_result 
 		histogram_merge(&into->latency[tier], &from->latency[tier]);
 	}
 	histogram_merge(&into->latency_miss, &from->latency_miss);
+	histogram_merge(&into->latency_batch, &from->latency_batch);
+	into->batched += from->batched;
 	histogram_merge(&into->latency_put, &from->latency_put);
 	histogram_merge(&into->latency_delete, &from->latency_delete);
 	if (!*into->first_failure)

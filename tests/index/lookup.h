@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the index's tests share: small records, and the look-up loop that index/index.h describes. */
+/* What the index's tests share: small records, and the look-up loop that index/index.h describes.
+ */
 #ifndef TESTS_INDEX_LOOKUP_H
 #define TESTS_INDEX_LOOKUP_H
 

@@ -277,7 +277,7 @@ static void *chase(void *unused)
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		epoch_enter();
 		uint64_t *word = atomic_load_explicit(&current, memory_order_acquire);
-		for (int i = 0; i < 20; i++)
+		for (int i = 0; i < 100; i++)
 			if (*(volatile uint64_t *)word != 1)
 				atomic_fetch_add(&poisoned, 1);
 		epoch_exit();
@@ -292,7 +292,7 @@ static void passed_stress_readers_never_see_reuse(void)
 	atomic_store(&current, &words[0]);
 	for (int i = 0; i < 3; i++)
 		CU_ASSERT_EQUAL_FATAL(pthread_create(&threads[i], NULL, chase, NULL), 0);
-	for (unsigned turn = 1; turn < 3000; turn++) {
+	for (unsigned turn = 1; turn < 6000; turn++) {
 		words[turn % 2] = 1;
 		atomic_store_explicit(&current, &words[turn % 2], memory_order_release);
 		epoch_wait(epoch_advance());

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The index, one thread at a time: against a plain reference, and at its limits. Built once per way to
- * compare tags (see meson.build); skipped where the machine lacks the instructions. */
+/* The index, one thread at a time: against a plain reference, and at its limits. Built once per way
+ * to compare tags (see meson.build); skipped where the machine lacks the instructions. */
 #include <errno.h>
 
 #include <CUnit/Basic.h>
@@ -46,7 +46,8 @@ static void table_open(uint64_t records, uint64_t buckets, uint64_t buckets_max,
 		table.records[i] = (struct record){.key = i, .magic = RECORD_ALIVE};
 	char *const base[2] = {(char *)table.records, NULL};
 	CU_ASSERT_EQUAL_FATAL(index_open(&table.index, &budget, buckets, buckets_max, 0,
-					 table_hash_of, &table, base), 0);
+					 table_hash_of, &table, base),
+			      0);
 }
 
 static void table_close(void)
@@ -70,7 +71,7 @@ static int add(uint64_t key, uint8_t counter)
 	return rc;
 }
 
-static bool delete(uint64_t key)
+static bool delete (uint64_t key)
 {
 	struct index_slot at;
 	struct bucket *home = index_lock(table.index, table.hash(key));
@@ -125,11 +126,11 @@ static void match_random_buckets_as_defined(void)
 		for (int i = 0; i < 4; i++) {
 			uint64_t hash = random_next(&state);
 			if (turn % 3 == 0) /* near zero, where links and empty slots are */
-				hash &= ~(INDEX_TAG_MASK << INDEX_TAG_HASH_SHIFT) |
+				hash &= ~(UINT64_C(0x1fffff) << INDEX_TAG_HASH_SHIFT) |
 					(uint64_t)(i & 1) << INDEX_TAG_HASH_SHIFT;
 			hashes[i] = hash;
-			tags[i] = index_tag(hash);
-			CU_ASSERT(tags[i] > 0 && tags[i] <= INDEX_TAG_MASK);
+			tags[i] = index_tag(hash) & INDEX_TAG_MASK;
+			CU_ASSERT(tags[i] >> 42 == ((hash >> 16 & 0x1fffff) | 0x200000));
 		}
 		unsigned expect = 0;
 		for (unsigned i = 0; i < 8; i++) {
@@ -138,12 +139,14 @@ static void match_random_buckets_as_defined(void)
 			if (kind == 1)
 				word = 0;
 			else if (kind > 1)
-				word |= tags[r >> 58 & 3] << INDEX_TAG_SHIFT;
+				word |= tags[r >> 58 & 3];
 			if (i < 7)
 				atomic_store(&bucket.entry[i], word);
 			else
 				memcpy((void *)&bucket.counter, &word, 8);
-			if (i < 7 && word && word >> INDEX_TAG_SHIFT == tags[0])
+			if (i == 7)
+				atomic_store(&bucket.control, (uint8_t)(r >> 57 & INDEX_LOCK));
+			if (i < 7 && word && (word & INDEX_TAG_MASK) == tags[0])
 				expect |= 1u << i;
 		}
 		CU_ASSERT_EQUAL_FATAL(index_match(&bucket, hashes[0]), expect);
@@ -156,7 +159,7 @@ static void place_emptied_slot_nowhere(void)
 	table_open(4, 64, 64, MIB, mix);
 	CU_ASSERT_EQUAL(add(1, 0), 0);
 	CU_ASSERT_PTR_NOT_NULL_FATAL(table_find(&table, 1, &at));
-	CU_ASSERT(delete(1));
+	CU_ASSERT(delete (1));
 	CU_ASSERT_EQUAL(index_place(at.bucket, at.slot), INDEX_NOWHERE);
 	atomic_store(&at.bucket->entry[at.slot], 77); /* a link */
 	CU_ASSERT_EQUAL(index_place(at.bucket, at.slot), INDEX_NOWHERE);
@@ -174,7 +177,8 @@ static void open_bad_sizes_einval(void)
 	CU_ASSERT_EQUAL(index_open(&ix, &budget, 64, INDEX_BUCKETS_MAX + 1, 0, NULL, NULL, NULL),
 			-EINVAL);
 	CU_ASSERT_EQUAL(index_open(&ix, &budget, INDEX_BUCKETS_MAX + 1, INDEX_BUCKETS_MAX + 1, 0,
-				   NULL, NULL, NULL), -EINVAL);
+				   NULL, NULL, NULL),
+			-EINVAL);
 	CU_ASSERT_PTR_NULL(ix);
 	index_close(&ix);
 }
@@ -184,7 +188,8 @@ static void open_budget_too_small_enomem_takes_nothing(void)
 	struct index *ix = NULL;
 	for (uint64_t cap = 0; cap < 1024 * 1024 + 64 * 1024; cap += 32 * 1024) {
 		budget_init(&budget, cap);
-		CU_ASSERT_EQUAL(index_open(&ix, &budget, 16384, 1 << 20, 0, NULL, NULL, NULL), -ENOMEM);
+		CU_ASSERT_EQUAL(index_open(&ix, &budget, 16384, 1 << 20, 0, NULL, NULL, NULL),
+				-ENOMEM);
 		CU_ASSERT_EQUAL(atomic_load(&budget.used), 0);
 	}
 	budget_init(&budget, 1024 * 1024 + 64 * 1024);
@@ -241,7 +246,7 @@ static void insert_one_bucket_chains_and_unchains(void)
 	bool gone[N] = {0};
 	while (left) {
 		uint64_t k = random_next(&state) % N;
-		CU_ASSERT_EQUAL(delete(k), !gone[k]);
+		CU_ASSERT_EQUAL(delete (k), !gone[k]);
 		left -= !gone[k];
 		gone[k] = true;
 		for (uint64_t j = 0; j < N; j++)
@@ -259,7 +264,7 @@ static void insert_equal_hashes_all_found(void)
 	for (uint64_t k = 0; k < N; k++)
 		CU_ASSERT_EQUAL(add(k, 7), 0);
 	for (uint64_t k = 0; k < N; k += 2)
-		CU_ASSERT(delete(k));
+		CU_ASSERT(delete (k));
 	for (uint64_t k = 0; k < N; k++)
 		CU_ASSERT(k % 2 ? has(k, 7) : has_not(k));
 	table_close();
@@ -272,7 +277,7 @@ static void insert_short_chain_pulled_home(void)
 		CU_ASSERT_EQUAL(add(k, (uint8_t)k), 0);
 	CU_ASSERT_EQUAL(index_overflow(table.index), 1);
 	for (uint64_t k = 0; k < 4; k++)
-		CU_ASSERT(delete(k));
+		CU_ASSERT(delete (k));
 	uint64_t view = index_view(table.index);
 	CU_ASSERT_EQUAL(add(10, 10), 0);
 	CU_ASSERT_EQUAL(index_overflow(table.index), 0);
@@ -292,7 +297,7 @@ static void insert_churned_chain_reuses_overflow(void)
 		for (uint64_t k = 0; k < 8; k++)
 			CU_ASSERT_EQUAL_FATAL(add(k, 0), 0);
 		for (uint64_t k = 0; k < 8; k++)
-			CU_ASSERT(delete(k));
+			CU_ASSERT(delete (k));
 	}
 	CU_ASSERT_EQUAL(index_bytes(table.index), before);
 	table_close();
@@ -321,8 +326,8 @@ static void insert_no_overflow_enomem_changes_nothing(void)
 
 /* --- growth --- */
 
-/* Random inserts, deletes, counters, grown from the smallest table over the size at which records are
- * no longer read; checked against an array at every doubling. */
+/* Random inserts, deletes, counters, grown from the smallest table over the size at which records
+ * are no longer read; checked against an array at every doubling. */
 static void grow_random_operations_equal_reference(void)
 {
 	enum { N = 700000 };
@@ -334,7 +339,7 @@ static void grow_random_operations_equal_reference(void)
 		uint64_t k = random_next(&state) % (turn / 2 + 10 < N ? turn / 2 + 10 : N);
 		uint8_t counter = (uint8_t)(random_next(&state) % 255);
 		if (reference[k] && turn % 4 == 0) {
-			CU_ASSERT(delete(k));
+			CU_ASSERT(delete (k));
 			reference[k] = 0;
 			n--;
 		} else if (!reference[k]) {
@@ -352,7 +357,8 @@ static void grow_random_operations_equal_reference(void)
 		for (uint64_t j = 0; j < N; j++) {
 			bool ok = reference[j] ? has(j, (uint8_t)(reference[j] - 1)) : has_not(j);
 			if (!ok)
-				CU_FAIL_FATAL("an entry was lost, or came back, or its counter changed");
+				CU_FAIL_FATAL(
+					"an entry was lost, or came back, or its counter changed");
 		}
 	}
 	CU_ASSERT(index_buckets(table.index) > 1 << 16);

@@ -89,6 +89,22 @@ static void merge_two_equals_one(void)
 	CU_ASSERT_EQUAL(memcmp(&a, &histogram, sizeof(a)), 0);
 }
 
+static void merge_scaled_moves_percentiles(void)
+{
+	static struct histogram ticks;
+	histogram_clear(&ticks);
+	histogram_clear(&histogram);
+	for (uint64_t i = 1; i <= 10000; i++)
+		histogram_add(&ticks, i * 26);
+	histogram_merge_scaled(&histogram, &ticks, 1 / 2.6);
+	CU_ASSERT_EQUAL(histogram.count, 10000);
+	CU_ASSERT_EQUAL(histogram.max, 100000);
+	for (unsigned p = 5; p <= 100; p += 5) {
+		double ratio = (double)histogram_percentile(&histogram, p) / (p * 1000.0);
+		CU_ASSERT(ratio > 0.95 && ratio < 1.05);
+	}
+}
+
 static const struct suite_case cases[] = {
 	SUITE_CASE(percentile_empty_zero),
 	SUITE_CASE(percentile_small_values_exact),
@@ -96,6 +112,7 @@ static const struct suite_case cases[] = {
 	SUITE_CASE(percentile_random_values_within_bucket),
 	SUITE_CASE(bucket_grows_with_value),
 	SUITE_CASE(merge_two_equals_one),
+	SUITE_CASE(merge_scaled_moves_percentiles),
 };
 
 int main(void)
