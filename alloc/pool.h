@@ -55,6 +55,7 @@ struct segment {
 	/* under the engine's lock */
 	struct segment *prev, *next;
 	uint8_t stuck; /* some record could not leave: under migrate_lock */
+	uint8_t lane;  /* open for puts, not for the migrator */
 	uint64_t limbo_epoch;
 	uint64_t sealed_epoch; /* writers of it are gone when this has passed */
 };

@@ -90,7 +90,7 @@ struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsig
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
-	atomic_fetch_add_explicit(&c->open_segments, 1, memory_order_relaxed);
+	s->lane = 0;
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -106,7 +106,8 @@ void segment_seal(struct thermo *c, struct segment *s)
 	s->sealed_epoch = epoch_advance();
 	atomic_store(&s->state, SEGMENT_SEALED);
 	segment_list_insert(&c->queue[s->tier][s->queue], s);
-	atomic_fetch_sub_explicit(&c->open_segments, 1, memory_order_relaxed);
+	if (s->lane)
+		atomic_fetch_sub_explicit(&c->open_segments, 1, memory_order_relaxed);
 }
 
 /* Seals the open segment that was opened first, of all lanes, so that open ones stay few. */
@@ -143,6 +144,8 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 			segment_open(c, space, tier, queue, klass, c->reserve[tier]);
 		ok = s != NULL;
 		if (ok) {
+			s->lane = 1;
+			atomic_fetch_add_explicit(&c->open_segments, 1, memory_order_relaxed);
 			if (full)
 				segment_seal(c, full);
 			atomic_store_explicit(&lane->open, s, memory_order_release);

@@ -13,7 +13,7 @@
 
 #define STRESS_KEYS 3000u
 #define WRITERS 2u
-#define READERS 3u
+#define READERS 6u
 #define BATCH 16u
 #define ROOM ((size_t)128 << 10)
 #define COUNT_BITS 36
@@ -43,7 +43,7 @@ static size_t length_of(uint64_t seed)
 	uint64_t mixed = value_mix(seed ^ 77);
 	if (mixed % 64 == 0)
 		return 16 + mixed / 64 % (ROOM - 16);
-	return 16 + mixed / 64 % (mixed % 8 ? 600 : 9000);
+	return 16 + mixed / 64 % (mixed % 4 ? 600 : 15000); /* long copies are easily overtaken */
 }
 
 static void report(struct stress *s, const char *what, uint32_t key, uint64_t seed, uint64_t acked)
@@ -186,7 +186,7 @@ static void stress_run(bool warm, bool cold, unsigned seconds)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(s);
 	bed_init(&s->bed, warm, cold);
 	if (cold) { /* buffers for every thread that waits for the device */
-		s->bed.options.dram_bytes = 64 * MIB;
+		s->bed.options.dram_bytes = 72 * MIB;
 		s->bed.options.filter_bytes = 20 * MIB;
 	}
 	if (bed_open(&s->bed))
