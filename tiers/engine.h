@@ -118,7 +118,7 @@ struct thermo {
 
 	_Alignas(128) pthread_mutex_t lock;
 	struct segment_list queue[MEMORY_TIERS][QUEUES]; /* sealed, by born */
-	_Atomic uint32_t open_segments; /* of puts; changed under lock */
+	_Atomic uint32_t open_segments; /* of lanes; changed under lock */
 	uint32_t open_segments_max;
 	uint32_t hot_extents_min, hot_extents_max; /* what balance may make of the pool's target */
 	uint32_t reserve[MEMORY_TIERS]; /* free segments that puts leave to the migrator */
