@@ -42,7 +42,7 @@
 #define QUEUES 2  /* POLICY_SMALL, POLICY_MAIN */
 #define MEMORY_TIERS 2
 #define LANES_ALL (MEMORY_TIERS * QUEUES * CLASSES * LANES_MAX) /* of a space */
-#define SHARDS 64
+#define SHARDS (EPOCH_QUICK + 1)
 #define STRIPES 4096 /* counters of unlinked keys */
 #define RING 4096    /* candidates for promotion */
 #define AGES 1024    /* samples of (clock, time) */
@@ -68,10 +68,18 @@ struct lane {
 };
 
 struct thermo_space {
-	/* const while open, read on every call */
+	/* Read on every call, a line of its own; const while open, all but ready. Copies of what is in
+	 * cache, so that a get finds its way with fewer loads. */
 	_Alignas(64) struct thermo *cache;
-	const struct lookup_ops *lookup;
-	_Atomic uint8_t state;
+	int (*get)(struct thermo_space *space, const void *key, size_t key_len, void *value,
+		   size_t capacity, size_t *value_len);
+	struct index *index;
+	char *base;             /* where the hot tier's range begins */
+	uint64_t hash_seed;     /* key_hash_seed() of the space */
+	uint64_t identity;      /* the space in HEAD_IDENTITY */
+	_Atomic uint64_t ready; /* the cache's generation while state is SPACE_OPEN, else 0 */
+
+	_Atomic uint8_t state; /* under space_set_state */
 	uint8_t id;
 	char name[THERMO_SPACE_NAME_MAX + 1];
 	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
@@ -170,6 +178,12 @@ struct thermo {
 	_Atomic uint32_t space_high;              /* greatest id that was ever used */
 	struct thermo_space space[THERMO_SPACES_MAX + 1]; /* by id; 0 unused */
 };
+
+/* ---- space.c ---- */
+
+/* A space that was zeroed: what follows from its cache and its id. */
+void space_init(struct thermo *c, struct thermo_space *space, uint8_t id);
+void space_set_state(struct thermo_space *space, enum space_state state);
 
 /* ---- Records in place ---- */
 
@@ -344,7 +358,7 @@ struct lookup_ops {
 const struct lookup_ops *lookup_choose(void);
 
 /* ---- cache.c ---- */
-extern _Atomic uint64_t fork_generation;
+extern EPOCH_HIDDEN _Atomic uint64_t fork_generation;
 
 static inline bool cache_forked(const struct thermo *c)
 {

@@ -76,21 +76,39 @@ INLINE uint8_t touch(const struct thermo *c, struct index_slot at)
 	return touched;
 }
 
-struct lump {
-	char bytes[32];
-};
+typedef char lump __attribute__((vector_size(32), aligned(1), may_alias));
+typedef char half_lump __attribute__((vector_size(16), aligned(1), may_alias));
 
-/* Values are mostly small: two overlapping vectors, or a few more, and no call. */
+INLINE void copy_lump(char *to, const char *from)
+{
+	*(lump *)to = *(const lump *)from;
+}
+
+#define COPY_MOST 1024 /* from here on memcpy is better */
+
+/* Values are mostly small: two overlapping vectors, or a few more, and no call up to COPY_MOST bytes. */
 INLINE void copy_value(char *to, const char *from, size_t n)
 {
 	if (likely(n - 32 <= 32)) {
-		struct lump head, tail;
-		memcpy(&head, from, 32);
-		memcpy(&tail, from + n - 32, 32);
-		memcpy(to, &head, 32);
-		memcpy(to + n - 32, &tail, 32);
+		lump head = *(const lump *)from, tail = *(const lump *)(from + n - 32);
+		*(lump *)to = head;
+		*(lump *)(to + n - 32) = tail;
+	} else if (n > 64) {
+		for (size_t at = 0; at < n - 32; at += 32)
+			copy_lump(to + at, from + at);
+		copy_lump(to + n - 32, from + n - 32);
+	} else if (n >= 16) {
+		half_lump head = *(const half_lump *)from;
+		half_lump tail = *(const half_lump *)(from + n - 16);
+		*(half_lump *)to = head;
+		*(half_lump *)(to + n - 16) = tail;
+	} else if (n >= 8) {
+		uint64_t head = load64(from), tail = load64(from + n - 8);
+		memcpy(to, &head, 8);
+		memcpy(to + n - 8, &tail, 8);
 	} else {
-		memcpy(to, from, n);
+		for (size_t at = 0; at < n; at++)
+			to[at] = from[at];
 	}
 }
 
@@ -139,7 +157,10 @@ INLINE int hit(struct thermo *c, const struct found *f, uint64_t hash, uint32_t 
 		len -= offset;
 	}
 	size_t n = likely(len <= capacity) ? len : capacity;
-	copy_value(value, from, n);
+	if (likely(n <= COPY_MOST))
+		copy_value(value, from, n);
+	else
+		memcpy(value, from, n);
 	return likely(n == len) ? THERMO_OK : THERMO_TRUNCATED;
 }
 
@@ -169,20 +190,28 @@ static __attribute__((noinline)) int get_slow(struct thermo_space *space, const 
 	return runner_get(space, key, key_len, value, capacity, value_len);
 }
 
-/* thermo_get where nothing is unusual: a thread that has its slot, the first tag match of the home
- * bucket is the key, its record is plain and in DRAM, the value fits. */
-static int get(struct thermo_space *space, const void *key, size_t key_len, void *value,
-	       size_t capacity, size_t *value_len)
+/* thermo_get where nothing is unusual: a thread that has its slot and is outside, a space that is
+ * open, the first tag match of the home bucket is the key, its record is plain and in DRAM, the value
+ * fits. Calls nothing, so that little is saved; inlined with a key length that is constant. */
+INLINE int get_quick(struct thermo_space *space, const void *key, size_t key_len, void *value,
+		     size_t capacity, size_t *value_len)
 {
-	struct thermo *c = space->cache;
-	struct epoch_slot *me = epoch_mine;
-	if (unlikely(key_len - 1 >= THERMO_KEY_MAX || !key || !value || !value_len || !me ||
-		     me->depth || me->number >= SHARDS - 1 || cache_forked(c) ||
-		     atomic_load_explicit(&space->state, memory_order_relaxed) != SPACE_OPEN))
+	struct epoch_slot *me = epoch_quick;
+	if (unlikely(!key))
 		goto slow;
-	uint64_t hash = key_hash(space->id, key, key_len, 0);
-	const struct index *ix = c->index;
-	epoch_slot_enter(me);
+	if (unlikely(!value))
+		goto slow;
+	if (unlikely(!value_len))
+		goto slow;
+	if (unlikely(key_len - 1 >= THERMO_KEY_MAX))
+		goto slow;
+	if (unlikely(!epoch_quick_enter(me)))
+		goto slow;
+	if (unlikely(atomic_load_explicit(&space->ready, memory_order_relaxed) !=
+		     atomic_load_explicit(&fork_generation, memory_order_relaxed)))
+		goto leave;
+	uint64_t hash = key_hash_seeded(space->hash_seed, key, key_len);
+	const struct index *ix = space->index;
 	struct bucket *b = index_home(ix, index_view(ix), hash);
 	unsigned mask = index_match(b, hash);
 	if (unlikely(!mask))
@@ -191,31 +220,49 @@ static int get(struct thermo_space *space, const void *key, size_t key_len, void
 	uint64_t place = index_place(b, slot);
 	if (unlikely(place >> PLACE_TIER_SHIFT)) /* warm, or gone */
 		goto leave;
-	const char *record = c->base[THERMO_HOT] + (place << 3);
+	const char *record = space->base + (place << 3);
+	/* The value's end is known from the record's head only; do not wait for it. */
+	__builtin_prefetch(record + 64);
 	uint64_t head = load64(record);
-	uint64_t identity = head_make(space->id, key_len, 0, 0);
+	uint64_t identity = space->identity + (key_len - 1);
 	if (unlikely(((head ^ identity) & (HEAD_IDENTITY | HEAD_SPECIAL)) || head >= HEAD_WIDE ||
 		     !key_equal(record + 8, key, (uint32_t)key_len)))
 		goto leave;
 	size_t len = head_value_len(head);
-	if (unlikely(len > capacity))
+	if (unlikely(len > capacity || len > COPY_MOST))
 		goto leave;
 	*value_len = len;
 	copy_value(value, record + 8 + key_len, len);
+	struct thermo *c = space->cache;
 	_Atomic uint8_t *counter = &b->counter[slot];
 	uint8_t old = atomic_load_explicit(counter, memory_order_relaxed);
 	uint8_t touched = atomic_load_explicit(&c->touched[old], memory_order_relaxed);
-	if (touched != old)
-		atomic_store_explicit(counter, touched, memory_order_relaxed);
+	counter = touched != old ? counter : &me->nowhere;
+	atomic_store_explicit(counter, touched, memory_order_relaxed);
 	_Atomic uint64_t *hits = &c->shard[me->number].hits[THERMO_HOT];
 	atomic_store_explicit(hits, atomic_load_explicit(hits, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
-	epoch_slot_exit(me);
+	epoch_quick_exit(me);
 	return THERMO_OK;
 leave:
-	epoch_slot_exit(me);
+	epoch_quick_exit(me);
 slow:
 	return get_slow(space, key, key_len, value, capacity, value_len);
+}
+
+static __attribute__((noinline)) int get_any(struct thermo_space *space, const void *key,
+					     size_t key_len, void *value, size_t capacity,
+					     size_t *value_len)
+{
+	return get_quick(space, key, key_len, value, capacity, value_len);
+}
+
+static int get(struct thermo_space *space, const void *key, size_t key_len, void *value,
+	       size_t capacity, size_t *value_len)
+{
+	if (unlikely(key_len != 16))
+		return get_any(space, key, key_len, value, capacity, value_len);
+	return get_quick(space, key, 16, value, capacity, value_len);
 }
 
 static int get_request(struct thermo *c, const struct key *key, struct thermo_request *r)

@@ -272,7 +272,7 @@ int thermo_get(struct thermo_space *space, const void *key, size_t key_len, void
 {
 	if (unlikely(!space))
 		return -EINVAL;
-	return space->lookup->get(space, key, key_len, value, capacity, value_len);
+	return space->get(space, key, key_len, value, capacity, value_len);
 }
 
 int thermo_get_range(struct thermo_space *space, const void *key, size_t key_len, uint64_t offset,
