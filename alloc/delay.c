@@ -11,7 +11,7 @@
 
 #define CALIBRATE_NS 5000000u /* how long the counter is compared with the clock */
 #define ROUNDS 3
-#define BATCHES 8             /* of waits in a round, to find out what a call really takes */
+#define BATCHES 8 /* of waits in a round, to find out what a call really takes */
 #define BATCH_NS 200000u
 #define PAUSE_NS 2000 /* further from the end than this, let the core's other thread run */
 
@@ -138,8 +138,8 @@ static uint64_t take_slot(struct delay *delay, uint64_t now, size_t bytes)
 
 	do {
 		end = (free_at > now ? free_at : now) + cost;
-	} while (!atomic_compare_exchange_weak_explicit(&delay->next_free, &free_at, end,
-							memory_order_relaxed, memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&delay->next_free, &free_at, end, memory_order_relaxed, memory_order_relaxed));
 	return end;
 }
 

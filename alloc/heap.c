@@ -90,8 +90,8 @@ static void memkind_heap_close(struct heap *heap)
 }
 
 static const struct heap_ops memkind_heap_ops = {
-	memkind_heap_alloc, memkind_heap_realloc, memkind_heap_free, memkind_heap_size,
-	memkind_heap_close,
+	memkind_heap_alloc, memkind_heap_realloc, memkind_heap_free,
+	memkind_heap_size,  memkind_heap_close,
 };
 
 /* ---- libc ---- */
@@ -200,8 +200,8 @@ static int create_kind(void *region, size_t bytes, memkind_t *kind)
 	if (rc)
 		return -ENOMEM;
 	if (memkind_arena_update_memory_usage_policy)
-		(void)memkind_arena_update_memory_usage_policy(*kind,
-							       MEMKIND_MEM_USAGE_POLICY_CONSERVATIVE);
+		(void)memkind_arena_update_memory_usage_policy(
+			*kind, MEMKIND_MEM_USAGE_POLICY_CONSERVATIVE);
 	return 0;
 }
 
@@ -218,7 +218,8 @@ static int open_memkind(size_t bytes, struct heap **result, struct thermo_error 
 	}
 	(void)madvise(region, bytes, MADV_DOFORK);
 	if (create_kind(region, bytes, &kind)) {
-		error_set(error, -ENOMEM, "heap: memkind cannot make a kind of %zu MiB", bytes >> 20);
+		error_set(error, -ENOMEM, "heap: memkind cannot make a kind of %zu MiB",
+			  bytes >> 20);
 		goto release_region;
 	}
 	struct heap *heap = memkind_malloc(kind, sizeof(*heap));
@@ -244,11 +245,12 @@ release_region:
 static int open_plain(const struct thermo_allocator *host, struct heap **result,
 		      struct thermo_error *error)
 {
-	struct heap *heap = host ? host->alloc(host->context, sizeof(*heap)) : malloc(sizeof(*heap));
+	struct heap *heap =
+		host ? host->alloc(host->context, sizeof(*heap)) : malloc(sizeof(*heap));
 
 	if (!heap)
-		return error_set(error, -ENOMEM, "heap: %s", host ? "the allocator given answers NULL"
-								  : "out of memory");
+		return error_set(error, -ENOMEM, "heap: %s",
+				 host ? "the allocator given answers NULL" : "out of memory");
 	memset(heap, 0, sizeof(*heap));
 	heap->ops = host ? &host_heap_ops : &libc_heap_ops;
 	if (host)
@@ -268,7 +270,8 @@ int heap_open(const char *kind, const struct thermo_allocator *allocator, size_t
 	if (!allocator && !is_memkind && strcmp(kind, "libc") != 0)
 		return error_set(error, -EINVAL, "heap \"%.40s\": one of memkind, libc", kind);
 	if (allocator && (!allocator->alloc || !allocator->realloc || !allocator->free))
-		return error_set(error, -EINVAL, "allocator: alloc, realloc and free must all be set");
+		return error_set(error, -EINVAL,
+				 "allocator: alloc, realloc and free must all be set");
 	if (max_bytes == 0 || max_bytes > (size_t)1 << 46)
 		return error_set(error, -EINVAL, "heap: its size must be from 1 byte to 64 TiB");
 	if (is_memkind)

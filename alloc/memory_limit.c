@@ -42,7 +42,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 }
 
 /* A number in a file of its own; fallback when there is none ("max", or no such file). */
-static uint64_t read_number(const char *root, const char *folder, const char *name, uint64_t fallback)
+static uint64_t read_number(const char *root, const char *folder, const char *name,
+			    uint64_t fallback)
 {
 	char path[PATH_MAX], text[64], *end;
 	int n = snprintf(path, sizeof(path), "%s/%s", folder, name);
@@ -53,7 +54,8 @@ static uint64_t read_number(const char *root, const char *folder, const char *na
 	return end == text ? fallback : number;
 }
 
-static uint64_t read_reclaimable(const char *root, const char *folder, const struct version *version)
+static uint64_t read_reclaimable(const char *root, const char *folder,
+				 const struct version *version)
 {
 	struct sysfile_lines lines;
 	char path[PATH_MAX], *line;
@@ -65,7 +67,8 @@ static uint64_t read_reclaimable(const char *root, const char *folder, const str
 	while ((line = sysfile_lines_next(&lines)))
 		for (int i = 0; i < 3 && version->reclaimable[i]; i++) {
 			size_t length = strlen(version->reclaimable[i]);
-			if (strncmp(line, version->reclaimable[i], length) == 0 && line[length] == ' ')
+			if (strncmp(line, version->reclaimable[i], length) == 0 &&
+			    line[length] == ' ')
 				bytes += strtoull(line + length, NULL, 10);
 		}
 	sysfile_lines_close(&lines);
@@ -148,7 +151,8 @@ static void unescape(char *text)
 
 	for (; *text; text++) {
 		if (text[0] == '\\' && text[1] >= '0' && text[1] <= '3' && text[2] && text[3]) {
-			*to++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 | (text[3] - '0'));
+			*to++ = (char)((text[1] - '0') << 6 | (text[2] - '0') << 3 |
+				       (text[3] - '0'));
 			text += 3;
 		} else {
 			*to++ = *text;
@@ -171,8 +175,8 @@ static bool parse_mount(char *line, bool second, char **mount_root, char **mount
 	if (!type || strcmp(type, second ? "cgroup2" : "cgroup") != 0)
 		return false;
 	bool found = second;
-	for (char *more, *one = second || !options ? NULL : strtok_r(options, ",", &more); one && !found;
-	     one = strtok_r(NULL, ",", &more))
+	for (char *more, *one = second || !options ? NULL : strtok_r(options, ",", &more);
+	     one && !found; one = strtok_r(NULL, ",", &more))
 		found = strcmp(one, "memory") == 0;
 	if (!found)
 		return false;
@@ -211,8 +215,9 @@ static uint64_t hierarchy_limit(const char *root, bool second)
 		return UNLIMITED;
 	while ((line = sysfile_lines_next(&lines)))
 		if (parse_mount(line, second, &mount_root, &mount_point))
-			limit = least(limit, walk_up(root, mount_point, below_root(path, mount_root),
-						     second ? &version2 : &version1));
+			limit = least(limit,
+				      walk_up(root, mount_point, below_root(path, mount_root),
+					      second ? &version2 : &version1));
 	sysfile_lines_close(&lines);
 	return limit;
 }

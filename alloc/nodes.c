@@ -73,8 +73,8 @@ int nodes_read(const char *root, const char *which, struct node_set *set)
 
 uint64_t nodes_available(const char *root, unsigned node)
 {
-	static const char *const fields[] = {"MemFree:", "Active(file):", "Inactive(file):",
-					     "SReclaimable:"};
+	static const char *const fields[] = {
+		"MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:"};
 	char path[64], text[8192];
 	uint64_t kib = 0;
 	bool known = false;

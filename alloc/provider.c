@@ -17,8 +17,8 @@
 #include "alloc/sysfile.h"
 
 #define FORMS "dram, node:N, file:PATH, kmem, emulate:NS[,GB/s]"
-#define DELAY_NS_MAX 1000000u   /* beyond a millisecond it is a disk */
-#define BANDWIDTH_MAX 100000.0  /* GB/s */
+#define DELAY_NS_MAX 1000000u         /* beyond a millisecond it is a disk */
+#define BANDWIDTH_MAX 100000.0        /* GB/s */
 #define BYTES_MAX ((uint64_t)1 << 46) /* half of the address space of a process */
 
 void provider_note(struct provider *p, const char *format, ...)
@@ -38,7 +38,8 @@ void provider_note(struct provider *p, const char *format, ...)
 void provider_note_huge(struct provider *p, const char *root)
 {
 	char text[128];
-	int n = sysfile_read(root, "/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof(text));
+	int n = sysfile_read(root, "/sys/kernel/mm/transparent_hugepage/enabled", text,
+			     sizeof(text));
 
 	if (p->huge && (n <= 0 || strstr(text, "[never]")))
 		provider_note(p, "no huge pages: echo madvise > %s",
@@ -124,7 +125,8 @@ int provider_open(const char *spec, uint64_t max_bytes, int huge, struct provide
 		return bad_spec("", "nothing is named", error);
 	if (max_bytes == 0 || max_bytes > BYTES_MAX)
 		return error_set(error, -EINVAL,
-				 "provider \"%.80s\": its size must be from 1 byte to 64 TiB", spec);
+				 "provider \"%.80s\": its size must be from 1 byte to 64 TiB",
+				 spec);
 	uint64_t extents = (max_bytes + EXTENT_BYTES - 1) / EXTENT_BYTES;
 
 	if (strcmp(spec, "dram") == 0)

@@ -124,9 +124,10 @@ static int open_range(const struct provider_ops *ops, uint64_t extents, int huge
 	dram->provider.base = pages_reserve(extents * EXTENT_BYTES);
 	if (!dram->provider.base) {
 		free(dram);
-		return error_set(error, -ENOMEM,
-				 "provider %s: %llu MiB of address space cannot be reserved; see ulimit -v",
-				 ops->name, (unsigned long long)(extents * (EXTENT_BYTES >> 20)));
+		return error_set(
+			error, -ENOMEM,
+			"provider %s: %llu MiB of address space cannot be reserved; see ulimit -v",
+			ops->name, (unsigned long long)(extents * (EXTENT_BYTES >> 20)));
 	}
 	dram->provider.ops = ops;
 	dram->provider.extents_max = extents;
@@ -162,11 +163,15 @@ int provider_emulate_open(uint32_t delay_ns, double bytes_per_ns, uint64_t exten
 	p->state = &dram->delay;
 	delay_init(&dram->delay, delay_ns, bytes_per_ns);
 	if (bytes_per_ns > 0)
-		provider_note(p, "emulated: DRAM + %u ns, %g GB/s; for real memory give node:N, "
-				 "kmem or file:PATH", delay_ns, bytes_per_ns);
+		provider_note(p,
+			      "emulated: DRAM + %u ns, %g GB/s; for real memory give node:N, "
+			      "kmem or file:PATH",
+			      delay_ns, bytes_per_ns);
 	else
-		provider_note(p, "emulated: DRAM + %u ns; for real memory give node:N, kmem or "
-				 "file:PATH", delay_ns);
+		provider_note(p,
+			      "emulated: DRAM + %u ns; for real memory give node:N, kmem or "
+			      "file:PATH",
+			      delay_ns);
 	provider_note_huge(p, "");
 	*provider = p;
 	return 0;
@@ -178,13 +183,16 @@ static int check_node(unsigned node, struct thermo_error *error)
 	struct node_set set;
 
 	if (nodes_read("", "online", &set) == 0 && !nodes_has(&set, node))
-		return error_set(error, -ENODEV, "node:%u: no such NUMA node here; see numactl -H", node);
+		return error_set(error, -ENODEV, "node:%u: no such NUMA node here; see numactl -H",
+				 node);
 	if (nodes_read("", "has_memory", &set) == 0 && !nodes_has(&set, node))
 		return error_set(error, -ENODEV,
 				 "node:%u: this NUMA node has no memory (is it online? see daxctl, "
-				 "numactl -H)", node);
+				 "numactl -H)",
+				 node);
 	if (nodes_available("", node) < EXTENT_BYTES)
-		return error_set(error, -ENOMEM, "node:%u: this NUMA node has no free memory", node);
+		return error_set(error, -ENOMEM, "node:%u: this NUMA node has no free memory",
+				 node);
 	return 0;
 }
 
@@ -205,19 +213,24 @@ static int probe_node(struct dram *dram, struct thermo_error *error)
 	pages_release(probe, page);
 
 	if (rc == -EPERM || rc == -EACCES || rc == -ENOSYS) {
-		provider_note(p, "node:%u is not bound, mbind is refused (%s): allow it (CAP_SYS_NICE "
-				 "or the seccomp profile)", node, rc == -ENOSYS ? "ENOSYS" : "EPERM");
+		provider_note(p,
+			      "node:%u is not bound, mbind is refused (%s): allow it (CAP_SYS_NICE "
+			      "or the seccomp profile)",
+			      node, rc == -ENOSYS ? "ENOSYS" : "EPERM");
 		return 0;
 	}
 	if (rc == -EINVAL)
-		return error_set(error, -ENODEV,
-				 "node:%u: this process may not use that NUMA node; see Mems_allowed in "
-				 "/proc/self/status (cpuset)", node);
+		return error_set(
+			error, -ENODEV,
+			"node:%u: this process may not use that NUMA node; see Mems_allowed in "
+			"/proc/self/status (cpuset)",
+			node);
 	if (rc)
 		return error_set(error, rc, "node:%u: not even one page can be had there", node);
 	if (verified == -EXDEV)
-		return error_set(error, -ENODEV, "node:%u: bound, but the kernel gives pages of node %d",
-				 node, elsewhere);
+		return error_set(error, -ENODEV,
+				 "node:%u: bound, but the kernel gives pages of node %d", node,
+				 elsewhere);
 	if (verified != 0)
 		provider_note(p, "node:%u is bound, but move_pages is refused: not verified", node);
 	dram->bound = 1;

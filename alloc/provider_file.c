@@ -80,7 +80,8 @@ static const struct provider_ops file_ops = {
 /* Opens or creates; *created says which. */
 static int open_file(const char *path, int *fd, int *created, struct thermo_error *error)
 {
-	int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK; /* a fifo shall not make us wait */
+	int flags =
+		O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK; /* a fifo shall not make us wait */
 
 	*created = 0;
 	*fd = open(path, flags);
@@ -91,8 +92,8 @@ static int open_file(const char *path, int *fd, int *created, struct thermo_erro
 	if (*fd >= 0)
 		return 0;
 	if (errno == ELOOP)
-		return error_set(error, -ELOOP, "file:%.120s: is a symbolic link; name the file itself",
-				 path);
+		return error_set(error, -ELOOP,
+				 "file:%.120s: is a symbolic link; name the file itself", path);
 	return error_set(error, -errno, "file:%.120s: %s", path, strerror(errno));
 }
 
@@ -104,7 +105,8 @@ static int claim_file(const char *path, int fd, uint64_t bytes, struct thermo_er
 
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		if (errno == EWOULDBLOCK)
-			return error_set(error, -EBUSY, "file:%.120s: in use by another cache", path);
+			return error_set(error, -EBUSY, "file:%.120s: in use by another cache",
+					 path);
 		return error_set(error, -errno, "file:%.120s: cannot be locked: %s", path,
 				 strerror(errno));
 	}
@@ -113,10 +115,13 @@ static int claim_file(const char *path, int fd, uint64_t bytes, struct thermo_er
 	if (S_ISCHR(st.st_mode)) /* devdax: libpmem2 looks at it; there is nothing to allocate */
 		return 0;
 	if (!S_ISREG(st.st_mode))
-		return error_set(error, -EINVAL, "file:%.120s: neither a file nor a devdax device", path);
+		return error_set(error, -EINVAL, "file:%.120s: neither a file nor a devdax device",
+				 path);
 	if ((uint64_t)st.st_size % EXTENT_BYTES)
-		return error_set(error, -EINVAL, "file:%.120s: not a pool of ours (its size is no "
-				 "multiple of 2 MiB); remove it or name another", path);
+		return error_set(error, -EINVAL,
+				 "file:%.120s: not a pool of ours (its size is no "
+				 "multiple of 2 MiB); remove it or name another",
+				 path);
 	do {
 		rc = posix_fallocate(fd, 0, (off_t)bytes);
 	} while (rc == EINTR);
@@ -189,8 +194,9 @@ int provider_file_open(const char *path, uint64_t extents, struct provider **pro
 	file->pages = pmem2_map_get_store_granularity(file->map) == PMEM2_GRANULARITY_PAGE;
 	file->flush = pmem2_get_persist_fn(file->map);
 	if (file->pages)
-		provider_note(p, "no DAX: page cache and msync; put the file on fsdax or give a devdax "
-				 "device for cache-line persistence");
+		provider_note(
+			p, "no DAX: page cache and msync; put the file on fsdax or give a devdax "
+			   "device for cache-line persistence");
 	*provider = p;
 	return 0;
 

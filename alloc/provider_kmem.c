@@ -94,7 +94,8 @@ int provider_kmem_open_kind(struct memkind *kind, uint64_t extents, int huge,
 		return error_set(error, -ENOMEM, "provider kmem: out of memory");
 	if (memkind_posix_memalign(kind, &base, EXTENT_BYTES, bytes) || !base) {
 		free(p);
-		return error_set(error, -ENOMEM, "provider kmem: memkind has no %llu MiB of that kind",
+		return error_set(error, -ENOMEM,
+				 "provider kmem: memkind has no %llu MiB of that kind",
 				 (unsigned long long)(bytes >> 20));
 	}
 	p->ops = &kmem_ops;
@@ -115,8 +116,9 @@ int provider_kmem_open(uint64_t extents, int huge, struct provider **provider,
 		       struct thermo_error *error)
 {
 	if (memkind_check_available(MEMKIND_DAX_KMEM))
-		return error_set(error, -ENODEV,
-				 "provider kmem: memkind finds no memory-only node of a dax device "
-				 "(daxctl reconfigure-device --mode=system-ram makes one); or give node:N");
+		return error_set(
+			error, -ENODEV,
+			"provider kmem: memkind finds no memory-only node of a dax device "
+			"(daxctl reconfigure-device --mode=system-ram makes one); or give node:N");
 	return provider_kmem_open_kind(MEMKIND_DAX_KMEM, extents, huge, provider, error);
 }

@@ -93,13 +93,14 @@ struct thermo_options {
 	uint32_t pin_percent;        /* share of a tier that refs may pin; default 10 */
 	uint64_t move_bytes_per_s;   /* budget DRAM <-> warm; 0 = unlimited */
 	uint64_t cold_write_bytes_per_day; /* budget of device writes; 0 = unlimited */
-	uint64_t filter_bytes;       /* cap of filters and fences in DRAM; 0 = 1/8 of dram_bytes */
+	uint64_t filter_bytes;       /* cap of filters and fences in DRAM; 0 = 1/16 of dram_bytes */
 	uint32_t index_buckets;      /* initial 64-byte buckets; 0 = chosen */
 	uint32_t huge_pages;         /* 1 (default): ask for them */
 	uint64_t (*clock_ms)(void *context); /* NULL, or the wall clock to use (tests) */
 	void *clock_context;
 	void (*log)(void *context, const char *line); /* NULL, or where one-line notices go */
 	void *log_context;
+	char *_text; /* the library's: what thermo_options_parse made */
 };
 
 /* Sets every field to its default. */
@@ -107,9 +108,10 @@ THERMO_API void thermo_options_init(struct thermo_options *options);
 
 /*
  * Reads "key = value" lines (or ';'-separated pairs) into options; '#' starts a comment; sizes take
- * K, M, G, T (powers of 1024). The keys are the struct's field names without "_bytes", and
- * cold = DIR[:SIZE], warm = SIZE[@PROVIDER]. Fields that the text does not name keep their value.
- * Strings point into a block that *options owns: free it with thermo_options_free.
+ * K, M, G, T (powers of 1024). The keys are the struct's field names without "_bytes" (and
+ * dram_provider), and cold = DIR[:SIZE] or none, warm = SIZE[@PROVIDER]. Fields that the text does not
+ * name keep their value, and are unchanged on error. Strings point into a block that *options owns
+ * and a second parse replaces: free it with thermo_options_free.
  * -EINVAL with the line and the key in *error.
  */
 THERMO_API int thermo_options_parse(struct thermo_options *options, const char *text,

@@ -10,25 +10,124 @@
  * The reader's side is a plain store: the other side issues membarrier(PRIVATE_EXPEDITED) before it
  * looks at the slots; where the kernel refuses that, readers pay a full fence.
  * (Fraser, "Practical lock-freedom"; asymmetric fences as in liburcu.)
+ *
+ * A thread that cannot have a slot (no memory, or it is past its own clean-up at exit) shares one
+ * reader count with others of its kind: nothing passes while that count is not zero.
  */
 #ifndef INDEX_EPOCH_H
 #define INDEX_EPOCH_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define EPOCH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define EPOCH_TSAN 1
+#endif
+#endif
+#ifndef EPOCH_TSAN
+#define EPOCH_TSAN 0 /* 1: ThreadSanitizer, which knows neither fences nor membarrier */
+#endif
+
+#define EPOCH_HIDDEN __attribute__((visibility("hidden")))
 
 struct epoch_slot {
 	_Alignas(64) _Atomic uint64_t entered; /* 0 = outside; written by its thread only */
 	uint32_t depth;                        /* its thread only */
 	_Atomic uint32_t taken;
+	uint32_t number; /* const: of the slot, from 0 */
 };
 
-/* The index helper completes this header: inline epoch_enter/epoch_exit and
- *   int epoch_register(void);            takes the calling thread's slot now; -ENOMEM
- *   uint64_t epoch_advance(void);        number to wait for
- *   bool epoch_passed(uint64_t number);  no reader that entered before epoch_advance() is left
- *   void epoch_wait(uint64_t number);    yields until passed; never called between enter and exit
+struct epoch_domain {
+	_Alignas(64) _Atomic uint64_t now; /* from 1; only grows */
+	_Atomic bool fenced;               /* readers must fence: no membarrier (yet) */
+};
+
+extern struct epoch_domain epoch_domain EPOCH_HIDDEN;
+
+/* The calling thread's slot, or NULL. Not initial-exec: the library must be loadable with dlopen.
  */
+extern EPOCH_HIDDEN
+	__attribute__((tls_model("global-dynamic"))) _Thread_local struct epoch_slot *epoch_mine;
+
+void epoch_enter_slow(void); /* no slot yet: takes one, or counts among the shared readers */
+void epoch_exit_slow(void);  /* leaves the shared readers */
+
+/* Takes the calling thread's slot now, so that the first enter is as cheap as the others. 0;
+ * -ENOMEM (enter works all the same, but shares, and holds up everyone's reclamation while inside).
+ */
+int epoch_register(void);
+
+/* With the slot in hand; for callers that enter and leave in one function and pay for TLS once. */
+static inline void epoch_enter_at(struct epoch_slot *slot)
+{
+	if (slot->depth++)
+		return;
+	/* Acquire: who reads number n also sees what was unlinked before n was given out. Release:
+	 * who sees this number also sees that what we did in earlier visits is over. */
+	uint64_t now = atomic_load_explicit(&epoch_domain.now, memory_order_acquire);
+#if EPOCH_TSAN
+	atomic_store_explicit(&slot->entered, now, memory_order_seq_cst);
+#else
+	atomic_store_explicit(&slot->entered, now, memory_order_release);
+	/* The store must be visible before anything is read: a reclaimer that saw 0 here reuses
+	 * what it unlinked earlier. Either its membarrier orders us, or our own fence does. */
+	if (__builtin_expect(atomic_load_explicit(&epoch_domain.fenced, memory_order_relaxed), 0))
+		atomic_thread_fence(memory_order_seq_cst);
+	else
+		atomic_signal_fence(memory_order_seq_cst);
+#endif
+}
+
+static inline void epoch_exit_at(struct epoch_slot *slot)
+{
+	if (--slot->depth == 0)
+		atomic_store_explicit(&slot->entered, 0, memory_order_release);
+}
+
+#define EPOCH_NO_THREAD UINT32_MAX
+
+/* Number of the calling thread's slot, small and unlike every other live thread's; EPOCH_NO_THREAD if it
+ * has none (yet). */
+static inline uint32_t epoch_thread(void)
+{
+	struct epoch_slot *slot = epoch_mine;
+	return __builtin_expect(slot != NULL, 1) ? slot->number : EPOCH_NO_THREAD;
+}
+
+/* Never fails. Nests. */
+static inline void epoch_enter(void)
+{
+	struct epoch_slot *slot = epoch_mine;
+	if (__builtin_expect(!slot, 0))
+		epoch_enter_slow();
+	else
+		epoch_enter_at(slot);
+}
+
+static inline void epoch_exit(void)
+{
+	struct epoch_slot *slot = epoch_mine;
+	if (__builtin_expect(!slot, 0))
+		epoch_exit_slow();
+	else
+		epoch_exit_at(slot);
+}
+
+/* Number to wait for; call it after the unlinking. Any thread, also inside an epoch. */
+uint64_t epoch_advance(void);
+
+/* True once no reader is left that entered before epoch_advance() gave out `number`; everything
+ * that such readers did happened before. Any thread; inside an epoch it is false for numbers given
+ * out since the caller entered. A false answer costs a look at the slots, a new true one a
+ * membarrier as well; old numbers are answered from memory. */
+bool epoch_passed(uint64_t number);
+
+/* Yields, then sleeps, until passed; never called between enter and exit. */
+void epoch_wait(uint64_t number);
 
 #endif

@@ -3,41 +3,79 @@
  * The index: from a key's hash to the place of its hot or warm record. In DRAM, 64-byte buckets of
  * seven 8-byte entries, a byte of policy counters for each, and a byte of control.
  *
- *   entry:  63..42 tag (22 bits of the hash, never all zero)   41 spare   40 tier   39..0 unit offset
- *   place:  tier (0 DRAM, 1 warm) and the record's offset in its tier's range, in 8-byte units
+ *   entry:  63..42 tag (bits 37..16 of the hash, never all zero)  41 spare, 0  40 tier  39..0 unit
+ *offset place:  tier (0 DRAM, 1 warm) and the record's offset in its tier's range, in 8-byte units
+ *   link:   in slot 6 of a full bucket, a number of an overflow bucket; its tag is zero, so no
+ *look-up takes it for an entry
  *
- * An entry of 0 is empty. The index does not know keys: a match of the tag is a candidate and the caller
- * compares the record.
+ * An entry of 0 is empty. The index does not know keys: a match of the tag is a candidate and the
+ *caller compares the record.
  *
- * Linear hashing (Litwin 1980): a bucket splits into itself and the one a power of two above, so the
- * table grows one bucket at a time, in a range that was reserved once. To keep buckets evenly filled
- * a round of splits starts at START load and then splits faster than entries come until it is over.
- * A full bucket gives its last entry to a link to an overflow bucket.
+ * Linear hashing (Litwin 1980): a bucket splits into itself and the one a power of two above, so
+ *the table grows one bucket at a time, in a range that was reserved once. To keep buckets evenly
+ *filled a round of splits starts at INDEX_START load and then splits faster than entries come until
+ *it is over. The bucket number is the low bits of the hash; from 2^16 buckets on the bit that
+ *decides a split is in the tag, and a split does not look at the records.
  *
- * Readers take no lock. They need an epoch around the look-up and whatever they do with the place.
- * Writers of a key lock its home bucket (a bit of the control byte); the lock covers the overflow chain
- * and the split of that bucket. Entries move only in splits: first published in the new bucket, then
- * the split is announced, then removed from the old one. So a reader that found nothing looks
- * again if its home has changed meanwhile (index_home differs), and otherwise the miss is true.
+ * Readers take no lock. They need an epoch around the look-up and whatever they do with the place:
+ *
+ *	epoch_enter();
+ *	do {
+ *		view = index_view(ix);
+ *		for (b = index_home(ix, view, hash); b; b = index_next(ix, b))
+ *			for (m = index_match(b, hash); m; m &= m - 1) {
+ *				place = index_place(b, __builtin_ctz(m));
+ *				if (place != INDEX_NOWHERE && key_is(record_at(place)))
+ *					goto found;
+ *			}
+ *	} while (index_view(ix) != view);      (only then is it a miss)
+ *
+ * Writers of a key lock its home bucket (a bit of the control byte); the lock covers the overflow
+ *chain and the split of that bucket. What moves an entry where a reader may overlook it (a split;
+ *pulling a chain back into its home bucket) first puts the copy there, then changes the view, then
+ *removes the original. So a reader that found nothing in an unchanged view has a true miss.
+ *
+ * An entry's slot changes under its home's lock only. A caller must not move a key by inserting it
+ *anew and removing the old entry: use index_replace, or a reader may see neither.
+ *
+ * Lock order: home bucket, then the overflow lock inside index.c. Nobody locks two home buckets.
  */
 #ifndef INDEX_INDEX_H
 #define INDEX_INDEX_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "index/epoch.h"
+
+#if defined(__SSE2__) && !EPOCH_TSAN && !defined(INDEX_PORTABLE)
+#include <immintrin.h>
+#define INDEX_SIMD 1
+#endif
+
 #define INDEX_SLOTS 7
 #define INDEX_PLACE_BITS 41
 #define INDEX_PLACE_MASK ((UINT64_C(1) << INDEX_PLACE_BITS) - 1)
+#define INDEX_NOWHERE UINT64_MAX /* no place: the slot is empty, or a link, by now */
+
+#define INDEX_TAG_SHIFT 42      /* of an entry */
+#define INDEX_TAG_HASH_SHIFT 16 /* of the hash */
+#define INDEX_TAG_MASK ((UINT64_C(1) << 22) - 1)
+#define INDEX_TAG_FOR_ZERO (UINT64_C(1) << 21) /* a bit that no split looks at */
+
+#define INDEX_BUCKETS_MIN UINT64_C(64)
+#define INDEX_BUCKETS_MAX (UINT64_C(1) << 31)
+#define INDEX_LOCK 1u /* in the control byte */
+#define INDEX_STRIPES 64
 
 struct bucket {
 	_Alignas(64) _Atomic uint64_t entry[INDEX_SLOTS];
 	_Atomic uint8_t counter[INDEX_SLOTS]; /* policy bytes; relaxed */
-	_Atomic uint8_t control;              /* lock bit, link bit */
+	_Atomic uint8_t control;              /* lock bit */
 };
 
-struct index;
 struct budget;
 
 /* Where an entry is; valid while the home bucket is locked, or inside the epoch for its counter. */
@@ -48,33 +86,228 @@ struct index_slot {
 
 /* Hash of the key of the record at `place`; called inside an epoch, home bucket locked. */
 typedef uint64_t (*index_hash_fn)(void *context, uint64_t place);
+typedef void (*index_visit_fn)(void *context, struct bucket *bucket, unsigned slot, uint64_t place);
 
-/* The index helper completes this header with:
- *
- * int  index_open(struct index **, struct budget *, uint64_t buckets, uint64_t buckets_max, int huge,
- *                 index_hash_fn, void *context);
- * void index_close(struct index **);
- *
- * inline, for readers:
- *   struct bucket *index_home(const struct index *, uint64_t hash);
- *   unsigned index_match(const struct bucket *, uint64_t hash);     7-bit mask of slots with the tag
- *   struct bucket *index_next(const struct index *, const struct bucket *);   overflow or NULL
- *   uint64_t index_place(const struct bucket *, unsigned slot)      acquire load, masked
- *   void index_prefetch(const struct index *, uint64_t hash);
- *
- * for writers:
- *   struct bucket *index_lock(struct index *, uint64_t hash);       home, locked
- *   void index_unlock(struct bucket *home);
- *   int  index_insert(struct index *, struct bucket *home, uint64_t hash, uint64_t place,
- *                     uint8_t counter, struct index_slot *out);     -ENOMEM: no overflow bucket to be had
- *   void index_replace(struct index_slot, uint64_t place);          keeps tag and counter; release
- *   void index_remove(struct index *, struct bucket *home, struct index_slot);
- *
- * growth: after an insert, with no lock held and inside an epoch:
- *   void index_grow(struct index *, unsigned most);   splits up to `most` buckets if the load asks for it;
- *                                                     returns at once if another thread is at it
- *
- * uint64_t index_records(), index_bytes(), index_buckets(), index_splits()
+struct index_stripe {
+	_Alignas(64) _Atomic int64_t delta; /* entries come and gone, not yet in `count` */
+};
+
+/* Open for the inline functions only; use the functions. */
+struct index {
+	/* The view: 0..31 last bucket in use, 32..39 its bit length, 40..63 times that a chain was
+	 * pulled home. Changed by the grower and by holders of a home's lock, always with a
+	 * read-modify-write. */
+	_Alignas(64) _Atomic uint64_t view;
+	struct bucket *buckets;  /* const after open */
+	struct bucket *overflow; /* const after open; number 0 and some more are this struct */
+	char *base[2];           /* const after open: where the tiers' ranges begin, or NULL */
+
+	_Alignas(64) _Atomic int64_t count; /* entries, but for the stripes' deltas */
+	_Atomic int64_t grow_at;            /* count from which index_grow has something to do */
+	_Atomic int64_t batch;              /* delta that a stripe hands over */
+	_Atomic bool blocked;               /* growth is due and refused */
+	_Atomic bool growing;               /* try-lock of the grower */
+	_Atomic uint32_t tries;             /* calls of index_grow while blocked */
+	_Atomic uint64_t splits;
+
+	_Alignas(64) struct index_stripe stripe[INDEX_STRIPES]; /* by thread */
+
+	_Alignas(64) struct budget *budget; /* const after open, as the next five */
+	index_hash_fn hash;
+	void *context;
+	uint64_t buckets_max;
+	uint64_t overflow_max; /* numbers are below this */
+	int huge;
+	_Atomic uint64_t committed; /* buckets; the grower's */
+
+	_Alignas(64) pthread_mutex_t overflow_lock;
+	uint64_t overflow_committed; /* under overflow_lock, as all that follows */
+	uint64_t overflow_fresh;     /* first number that was never used */
+	uint64_t overflow_used;      /* buckets in chains */
+	uint64_t free_list;          /* a number, 0 = none; entry[0] there holds the next one */
+	uint64_t magic;
+};
+
+/* buckets: at the start, buckets_max: how far it may grow; both are rounded up to powers of two, at
+ * least INDEX_BUCKETS_MIN and at most INDEX_BUCKETS_MAX. Address space for buckets_max is reserved;
+ * memory is committed and charged to the budget as it is used. base: where each tier's range
+ * begins, to prefetch records with before they are hashed; NULL (either) for no prefetching.
+ * -EINVAL: buckets or buckets_max out of range, -ENOMEM. */
+int index_open(struct index **index, struct budget *budget, uint64_t buckets, uint64_t buckets_max,
+	       int huge, index_hash_fn hash, void *context, char *const base[2]);
+/* No other thread may be using it. Gives everything back to the budget. */
+void index_close(struct index **index);
+
+/* --- readers: inside an epoch, no lock --- */
+
+static inline uint64_t index_view(const struct index *ix)
+{
+	return atomic_load_explicit(&ix->view, memory_order_acquire);
+}
+
+static inline struct bucket *index_home(const struct index *ix, uint64_t view, uint64_t hash)
+{
+	unsigned bits = (uint8_t)(view >> 32);
+	uint64_t wide = hash & ~(~UINT64_C(0) << bits);
+	uint64_t above =
+		wide > (uint32_t)view; /* not split yet: without the highest bit, which is 1 */
+	return ix->buckets + (wide - (above << (bits - 1)));
+}
+
+/* Brings the home bucket near; harmless with any hash. */
+static inline void index_prefetch(const struct index *ix, uint64_t hash)
+{
+	__builtin_prefetch(index_home(ix, index_view(ix), hash));
+}
+
+static inline uint64_t index_tag(uint64_t hash)
+{
+	uint64_t tag = hash >> INDEX_TAG_HASH_SHIFT & INDEX_TAG_MASK;
+	return tag ? tag : INDEX_TAG_FOR_ZERO;
+}
+
+/* Bit i is set if slot i has the hash's tag. Links and empty slots never match. */
+static inline unsigned index_match(const struct bucket *bucket, uint64_t hash)
+{
+	uint64_t tag = index_tag(hash);
+	unsigned match;
+	/* A wide load of words that others store to one by one: each word is whole, their order is
+	 * not needed (see the head), and a plain load on x86 acquires. */
+#if defined(INDEX_SIMD) && defined(__AVX512F__)
+	__m512i words = _mm512_load_si512((const void *)bucket);
+	match = _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(words, INDEX_TAG_SHIFT),
+					_mm512_set1_epi64((long long)tag));
+	atomic_signal_fence(memory_order_acquire);
+#elif defined(INDEX_SIMD) && defined(__AVX2__)
+	const __m256i *half = (const __m256i *)(const void *)bucket;
+	__m256i wanted = _mm256_set1_epi64x((long long)tag);
+	__m256i low = _mm256_srli_epi64(_mm256_load_si256(half), INDEX_TAG_SHIFT);
+	__m256i high = _mm256_srli_epi64(_mm256_load_si256(half + 1), INDEX_TAG_SHIFT);
+	low = _mm256_cmpeq_epi64(low, wanted);
+	high = _mm256_cmpeq_epi64(high, wanted);
+	match = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
+		(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
+	atomic_signal_fence(memory_order_acquire);
+#elif defined(INDEX_SIMD)
+	/* SSE2 compares no 64-bit words: the tags lie in the upper halves, so compare those. */
+	const __m128i *pair = (const __m128i *)(const void *)bucket;
+	__m128i wanted = _mm_set1_epi32((int)tag);
+	__m128 p0 = _mm_castsi128_ps(_mm_load_si128(pair));
+	__m128 p1 = _mm_castsi128_ps(_mm_load_si128(pair + 1));
+	__m128 p2 = _mm_castsi128_ps(_mm_load_si128(pair + 2));
+	__m128 p3 = _mm_castsi128_ps(_mm_load_si128(pair + 3));
+	__m128i low = _mm_castps_si128(_mm_shuffle_ps(p0, p1, _MM_SHUFFLE(3, 1, 3, 1)));
+	__m128i high = _mm_castps_si128(_mm_shuffle_ps(p2, p3, _MM_SHUFFLE(3, 1, 3, 1)));
+	low = _mm_cmpeq_epi32(_mm_srli_epi32(low, INDEX_TAG_SHIFT - 32), wanted);
+	high = _mm_cmpeq_epi32(_mm_srli_epi32(high, INDEX_TAG_SHIFT - 32), wanted);
+	match = (unsigned)_mm_movemask_epi8(
+		_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
+	atomic_signal_fence(memory_order_acquire);
+#else
+	match = 0;
+	for (unsigned i = 0; i < INDEX_SLOTS; i++) {
+		uint64_t entry = atomic_load_explicit(&bucket->entry[i], memory_order_acquire);
+		match |= (unsigned)(entry >> INDEX_TAG_SHIFT == tag) << i;
+	}
+#endif
+	return match & ((1u << INDEX_SLOTS) - 1); /* the eighth word is counters */
+}
+
+/* The place in a slot that matched, or INDEX_NOWHERE if the entry has gone since. The record's
+ * bytes, written before index_insert or index_replace, are visible. It may by now be another key's.
  */
+static inline uint64_t index_place(const struct bucket *bucket, unsigned slot)
+{
+	uint64_t entry = atomic_load_explicit(&bucket->entry[slot], memory_order_acquire);
+	if (__builtin_expect(entry >> INDEX_TAG_SHIFT == 0, 0))
+		return INDEX_NOWHERE;
+	return entry & INDEX_PLACE_MASK;
+}
+
+/* The overflow bucket behind this one, or NULL. */
+static inline struct bucket *index_next(const struct index *ix, const struct bucket *bucket)
+{
+	uint64_t link = atomic_load_explicit(&bucket->entry[INDEX_SLOTS - 1], memory_order_acquire);
+	if (__builtin_expect(link == 0 || link >> INDEX_TAG_SHIFT, 1))
+		return NULL;
+	return ix->overflow + link;
+}
+
+/* Visits the entries of the next `buckets` home buckets and their chains and moves the cursor on
+ * (from 0; wraps). No lock, inside an epoch: an entry that moves meanwhile may be seen twice or not
+ * at all. */
+void index_sweep(const struct index *index, uint64_t *cursor, unsigned buckets,
+		 index_visit_fn visit, void *context);
+
+/* --- writers: inside an epoch --- */
+
+void index_lock_wait(
+	struct bucket *bucket); /* the lock was taken: spins, then yields, until it is ours */
+
+/* The home bucket of the hash, locked. Holds up to a split or another writer of the bucket only. */
+static inline struct bucket *index_lock(struct index *ix, uint64_t hash)
+{
+	for (;;) {
+		struct bucket *home = index_home(ix, index_view(ix), hash);
+		if (__builtin_expect(atomic_fetch_or_explicit(&home->control, INDEX_LOCK,
+							      memory_order_acquire) &
+					     INDEX_LOCK,
+				     0))
+			index_lock_wait(home);
+		/* It may have split while we waited. */
+		if (__builtin_expect(index_home(ix, index_view(ix), hash) == home, 1))
+			return home;
+		atomic_store_explicit(&home->control, 0, memory_order_release);
+	}
+}
+
+static inline void index_unlock(struct bucket *home)
+{
+	atomic_store_explicit(&home->control, 0, memory_order_release);
+}
+
+/* Adds an entry; that the key has none yet is the caller's business. place: INDEX_PLACE_BITS bits.
+ * The record must be complete: readers find it at once. May move other entries of the home bucket,
+ * so slots found before are void. -ENOMEM: no overflow bucket to be had; nothing changed. */
+int index_insert(struct index *index, struct bucket *home, uint64_t hash, uint64_t place,
+		 uint8_t counter, struct index_slot *out);
+
+/* Gives the entry another place; keeps tag and counter. The record there must be complete. The old
+ * record may be reused once an epoch taken after this has passed. */
+static inline void index_replace(struct index_slot at, uint64_t place)
+{
+	_Atomic uint64_t *entry = &at.bucket->entry[at.slot];
+	uint64_t tag = atomic_load_explicit(entry, memory_order_relaxed) & ~INDEX_PLACE_MASK;
+	atomic_store_explicit(entry, tag | place, memory_order_release);
+}
+
+/* Empties the slot; other entries stay where they are. */
+void index_remove(struct index *index, struct bucket *home, struct index_slot at);
+
+/* --- growth --- */
+
+void index_grow_now(struct index *index, unsigned most);
+
+/* After an insert, with no lock held and inside an epoch: splits up to `most` buckets if the load
+ * asks for it. Returns at once if it does not or if another thread is at it. */
+static inline void index_grow(struct index *ix, unsigned most)
+{
+	if (__builtin_expect(atomic_load_explicit(&ix->count, memory_order_relaxed) >=
+				     atomic_load_explicit(&ix->grow_at, memory_order_relaxed),
+			     0))
+		index_grow_now(ix, most);
+}
+
+/* Growth is due, but the budget, the system or buckets_max refuses: chains get longer, look-ups
+ * slower. Tried again every so many calls of index_grow. */
+bool index_growth_blocked(const struct index *index);
+
+/* --- figures: any thread; exact only while nobody writes --- */
+
+uint64_t index_records(const struct index *index); /* entries */
+uint64_t index_bytes(struct index *index);         /* charged to the budget */
+uint64_t index_buckets(const struct index *index); /* home buckets in use */
+uint64_t index_overflow(struct index *index);      /* overflow buckets in chains */
+uint64_t index_splits(const struct index *index);  /* since open */
 
 #endif

@@ -87,10 +87,12 @@ static void open_over_budget_enomem(void)
 		struct thermo_error error = {""};
 		budget_init(&budget, 4 * MIB);
 		CU_ASSERT_TRUE(budget_take(&budget, MIB));
-		CU_ASSERT_EQUAL(heap_open(kinds[i], NULL, 4 * MIB, &budget, &heap, &error), -ENOMEM);
+		CU_ASSERT_EQUAL(heap_open(kinds[i], NULL, 4 * MIB, &budget, &heap, &error),
+				-ENOMEM);
 		CU_ASSERT_PTR_NOT_NULL(strstr(error.text, "dram"));
 		CU_ASSERT_EQUAL(budget.used, MIB);
-		CU_ASSERT_EQUAL_FATAL(heap_open(kinds[i], NULL, 2 * MIB, &budget, &heap, &error), 0);
+		CU_ASSERT_EQUAL_FATAL(heap_open(kinds[i], NULL, 2 * MIB, &budget, &heap, &error),
+				      0);
 		CU_ASSERT_EQUAL(budget.used, 3 * MIB);
 		heap_close(&heap);
 		CU_ASSERT_PTR_NULL(heap);
@@ -383,9 +385,10 @@ static void use_many_threads_blocks_intact(void)
 		struct worker worker[WORKERS];
 		uint64_t full = 0;
 		for (int t = 0; t < WORKERS; t++) {
-			worker[t] = (struct worker){heap, (seed + (uint64_t)t * 0x9e3779b97f4a7c15u) | 1,
-						    0, 0};
-			CU_ASSERT_EQUAL_FATAL(pthread_create(&thread[t], NULL, work, &worker[t]), 0);
+			worker[t] = (struct worker){
+				heap, (seed + (uint64_t)t * 0x9e3779b97f4a7c15u) | 1, 0, 0};
+			CU_ASSERT_EQUAL_FATAL(pthread_create(&thread[t], NULL, work, &worker[t]),
+					      0);
 		}
 		for (int t = 0; t < WORKERS; t++) {
 			pthread_join(thread[t], NULL);

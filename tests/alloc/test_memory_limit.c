@@ -54,8 +54,9 @@ static void put(const char *path, const char *text)
 #define GIB ((uint64_t)1 << 30)
 #define MEMINFO "MemTotal:       16777216 kB\nMemFree: 1 kB\nMemAvailable:   8388608 kB\n"
 #define MOUNT2 "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
-#define MOUNT1 "33 30 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n" \
-	       "35 30 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+#define MOUNT1                                                                                     \
+	"33 30 0:30 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n"                              \
+	"35 30 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
 
 static void limit_no_cgroup_available_memory(void)
 {
@@ -117,14 +118,16 @@ static void limit_version1_memory_controller_only(void)
 {
 	CU_ASSERT_EQUAL_FATAL(fresh_tree(), 0);
 	put("/proc/meminfo", MEMINFO);
-	put("/proc/self/cgroup", "9:name=systemd:/s\n5:cpu,cpuacct:/p\n4:hugetlb,memory:/m/n\n0::/\n");
+	put("/proc/self/cgroup",
+	    "9:name=systemd:/s\n5:cpu,cpuacct:/p\n4:hugetlb,memory:/m/n\n0::/\n");
 	put("/proc/self/mountinfo", MOUNT1);
 	put("/sys/fs/cgroup/memory/m/n/memory.limit_in_bytes", "9223372036854771712\n");
 	put("/sys/fs/cgroup/cpu/p/memory.limit_in_bytes", "1\n");
 	CU_ASSERT_EQUAL(memory_limit_under(root), 8 * GIB);
 	put("/sys/fs/cgroup/memory/m/memory.limit_in_bytes", "2147483648\n");
 	put("/sys/fs/cgroup/memory/m/memory.usage_in_bytes", "1610612736\n");
-	put("/sys/fs/cgroup/memory/m/memory.stat", "inactive_file 5\ntotal_inactive_file 536870912\n");
+	put("/sys/fs/cgroup/memory/m/memory.stat",
+	    "inactive_file 5\ntotal_inactive_file 536870912\n");
 	CU_ASSERT_EQUAL(memory_limit_under(root), GIB);
 }
 
@@ -153,7 +156,8 @@ static void limit_damaged_files_ignored(void)
 	CU_ASSERT_EQUAL_FATAL(fresh_tree(), 0);
 	put("/proc/meminfo", MEMINFO);
 	put("/proc/self/cgroup", "\n:\n0:\n::::\n0::/a\n");
-	put("/proc/self/mountinfo", "\n - \n - cgroup2\n1 - cgroup2 x rw\n1 2 3 - cgroup2 x rw\n" MOUNT2);
+	put("/proc/self/mountinfo",
+	    "\n - \n - cgroup2\n1 - cgroup2 x rw\n1 2 3 - cgroup2 x rw\n" MOUNT2);
 	put("/sys/fs/cgroup/a/memory.max", "plenty\n");
 	CU_ASSERT_EQUAL(memory_limit_under(root), 8 * GIB);
 	put("/sys/fs/cgroup/a/memory.max", "1073741824");
@@ -165,7 +169,8 @@ static void limit_this_machine_plausible(void)
 	uint64_t limit = memory_limit();
 	printf("  memory_limit: %llu MiB\n", (unsigned long long)(limit >> 20));
 	CU_ASSERT_TRUE(limit > (16u << 20));
-	CU_ASSERT_TRUE(limit <= (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
+	CU_ASSERT_TRUE(limit <=
+		       (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE));
 }
 
 static void lines_long_line_cut_rest_skipped(void)
@@ -221,7 +226,8 @@ static void read_larger_file_cut(void)
 
 static void nodes_lists_parsed_or_refused(void)
 {
-	static const char *const bad[] = {"x", "1-", "3-1", "1,,2", "0-1024", "99999999999", "1 2", "-1"};
+	static const char *const bad[] = {"x",      "1-",          "3-1", "1,,2",
+					  "0-1024", "99999999999", "1 2", "-1"};
 	struct node_set set;
 	CU_ASSERT_EQUAL(nodes_parse("0-3,8,64-65\n", &set), 0);
 	CU_ASSERT_EQUAL(nodes_count(&set), 7);

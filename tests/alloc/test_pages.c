@@ -52,7 +52,8 @@ static void vm_flags(const void *at, char *flags, size_t capacity)
 
 static void reserve_any_size_aligned_and_untouchable(void)
 {
-	static const size_t sizes[] = {1, 4096, EXTENT_BYTES, 3 * EXTENT_BYTES + 1, (size_t)1 << 36};
+	static const size_t sizes[] = {1, 4096, EXTENT_BYTES, 3 * EXTENT_BYTES + 1,
+				       (size_t)1 << 36};
 	for (size_t i = 0; i < SUITE_COUNT(sizes); i++) {
 		char *base = pages_reserve(sizes[i]);
 		CU_ASSERT_PTR_NOT_NULL_FATAL(base);

@@ -20,16 +20,16 @@ static char folder[64];
 
 static int mbind_error, move_pages_node = -1, move_pages_error, fallocate_error, msync_error;
 
-#define WRAP(type, name, parameters, arguments, failed, code) \
-	type __real_##name parameters;                        \
-	type __wrap_##name parameters;                        \
-	type __wrap_##name parameters                         \
-	{                                                     \
-		if (fault_now()) {                            \
-			errno = (code);                       \
-			return (failed);                      \
-		}                                             \
-		return __real_##name arguments;               \
+#define WRAP(type, name, parameters, arguments, failed, code)                                      \
+	type __real_##name parameters;                                                             \
+	type __wrap_##name parameters;                                                             \
+	type __wrap_##name parameters                                                              \
+	{                                                                                          \
+		if (fault_now()) {                                                                 \
+			errno = (code);                                                            \
+			return (failed);                                                           \
+		}                                                                                  \
+		return __real_##name arguments;                                                    \
 	}
 
 WRAP(void *, calloc, (size_t n, size_t bytes), (n, bytes), NULL, ENOMEM)
@@ -65,9 +65,12 @@ long __wrap_mbind(void *at, unsigned long n, int mode, const unsigned long *mask
 	return __real_mbind(at, n, mode, mask, max, flags);
 }
 
-long __real_move_pages(int pid, unsigned long n, void **pages, const int *nodes, int *status, int flags);
-long __wrap_move_pages(int pid, unsigned long n, void **pages, const int *nodes, int *status, int flags);
-long __wrap_move_pages(int pid, unsigned long n, void **pages, const int *nodes, int *status, int flags)
+long __real_move_pages(int pid, unsigned long n, void **pages, const int *nodes, int *status,
+		       int flags);
+long __wrap_move_pages(int pid, unsigned long n, void **pages, const int *nodes, int *status,
+		       int flags);
+long __wrap_move_pages(int pid, unsigned long n, void **pages, const int *nodes, int *status,
+		       int flags)
 {
 	if (fault_now() || move_pages_error) {
 		errno = EPERM;
@@ -189,12 +192,39 @@ static unsigned open_descriptors(void)
 
 static void open_bad_spec_einval_with_forms(void)
 {
-	static const char *const bad[] = {
-		"", "dra", "dram:", "dram ", "DRAM", "node", "node:", "node:x", "node:-1", "node:1x",
-		"node: 1", "node:1024", "node:99999999999999999999", "file:", "file", "kmem:", "kmem0",
-		"emulate", "emulate:", "emulate:x", "emulate:-5", "emulate:250,", "emulate:250,x",
-		"emulate:250,0", "emulate:250,-1", "emulate:250,1.2.3", "emulate:250,.", "emulate:250 ",
-		"emulate:2000000", "emulate:250,nan", "emulate:250,1e3", "emulate:2.5", "emulate:250,200000"};
+	static const char *const bad[] = {"",
+					  "dra",
+					  "dram:",
+					  "dram ",
+					  "DRAM",
+					  "node",
+					  "node:",
+					  "node:x",
+					  "node:-1",
+					  "node:1x",
+					  "node: 1",
+					  "node:1024",
+					  "node:99999999999999999999",
+					  "file:",
+					  "file",
+					  "kmem:",
+					  "kmem0",
+					  "emulate",
+					  "emulate:",
+					  "emulate:x",
+					  "emulate:-5",
+					  "emulate:250,",
+					  "emulate:250,x",
+					  "emulate:250,0",
+					  "emulate:250,-1",
+					  "emulate:250,1.2.3",
+					  "emulate:250,.",
+					  "emulate:250 ",
+					  "emulate:2000000",
+					  "emulate:250,nan",
+					  "emulate:250,1e3",
+					  "emulate:2.5",
+					  "emulate:250,200000"};
 	for (size_t i = 0; i < SUITE_COUNT(bad); i++) {
 		open_badly(bad[i], -EINVAL, "emulate:NS[,GB/s]");
 		open_badly(bad[i], -EINVAL, bad[i]);
@@ -253,7 +283,8 @@ static void dram_commit_extents_usable_and_given_back(void)
 static bool node0_missing(void)
 {
 	struct node_set set;
-	if (nodes_read("", "has_memory", &set) == 0 && nodes_has(&set, 0) && !nodes_bind(NULL, 0, 0))
+	if (nodes_read("", "has_memory", &set) == 0 && nodes_has(&set, 0) &&
+	    !nodes_bind(NULL, 0, 0))
 		return false;
 	suite_skip("no NUMA node 0 that may be bound");
 	return true;
@@ -524,7 +555,8 @@ static void file_disk_full_leaves_disk_as_it_was(void)
 	p = open_well(file_spec("half"), 1);
 	provider_close(&p);
 	fallocate_error = ENOSPC;
-	CU_ASSERT_EQUAL(provider_open(file_spec("half"), 64 * EXTENT_BYTES, 1, &p, &error), -ENOSPC);
+	CU_ASSERT_EQUAL(provider_open(file_spec("half"), 64 * EXTENT_BYTES, 1, &p, &error),
+			-ENOSPC);
 	fallocate_error = 0;
 	CU_ASSERT_EQUAL_FATAL(stat(path_of("half"), &st), 0);
 	CU_ASSERT_EQUAL(st.st_size, EXTENT_BYTES);
@@ -563,7 +595,8 @@ static void kmem_other_kind_extents_usable_and_given_back(void)
 	struct provider *p = NULL;
 	struct thermo_error error = {""};
 	for (int i = 0; i < 3; i++) {
-		CU_ASSERT_EQUAL_FATAL(provider_kmem_open_kind(MEMKIND_DEFAULT, 4, i & 1, &p, &error), 0);
+		CU_ASSERT_EQUAL_FATAL(
+			provider_kmem_open_kind(MEMKIND_DEFAULT, 4, i & 1, &p, &error), 0);
 		use_extents(p, true);
 		CU_ASSERT_EQUAL(p->ops->commit(p, 0, 4), 0);
 		CU_ASSERT_EQUAL(pages_resident(p->base, 4 * EXTENT_BYTES), 4 * EXTENT_BYTES / 4096);

@@ -80,7 +80,7 @@ struct io_queue {
 	unsigned depth;                   /* const after open: ops */
 	uint32_t units;                   /* const after open: IO_UNITs in buffers */
 	uint32_t units_free;
-	uint32_t hint;                    /* where the search for free units begins */
+	uint32_t lowest;                  /* no unit below it is free */
 	uint64_t *taken;                  /* a bit for each unit */
 	struct io_op *ops;
 	uint32_t *free_ops;               /* a stack of indices into ops */

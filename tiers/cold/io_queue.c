@@ -10,7 +10,7 @@
  * sent strictly in the order in which they were prepared: a large one that waits for its run is not
  * overtaken, so it cannot starve.
  *
- * Invariants: units_free is the number of clear bits in taken; an op on the device, a finished and a given
+ * Invariants: units_free is the number of clear bits in taken, and none of them lies below lowest; an op on the device, a finished and a given
  * read each own a run; waiting reads own none; something waits only if the head fits nowhere, no op is
  * free, or nothing was sent since it was prepared.
  */
@@ -63,11 +63,11 @@ static bool unit_taken(const struct io_queue *queue, uint32_t unit)
 	return queue->taken[unit / 64] >> (unit % 64) & 1;
 }
 
-/* The first run of n clear bits in [from, to); UINT32_MAX if there is none. */
-static uint32_t run_search(const struct io_queue *queue, uint32_t from, uint32_t to, uint32_t n)
+/* The first run of n clear bits; UINT32_MAX if there is none. */
+static uint32_t run_search(const struct io_queue *queue, uint32_t n)
 {
-	uint32_t start = from;
-	for (uint32_t unit = from; unit < to;) {
+	uint32_t start = queue->lowest;
+	for (uint32_t unit = start; unit < queue->units;) {
 		if (unit % 64 == 0 && queue->taken[unit / 64] == UINT64_MAX) {
 			unit += 64;
 			start = unit;
@@ -86,15 +86,14 @@ static bool run_take(struct io_queue *queue, uint32_t n, uint32_t *first)
 {
 	if (n > queue->units_free)
 		return false;
-	uint32_t at = run_search(queue, queue->hint, queue->units, n);
-	if (at == UINT32_MAX && queue->hint > 0)
-		at = run_search(queue, 0, queue->units, n);
+	uint32_t at = run_search(queue, n);
 	if (at == UINT32_MAX)
 		return false;
 	for (uint32_t unit = at; unit < at + n; unit++)
 		queue->taken[unit / 64] |= UINT64_C(1) << (unit % 64);
 	queue->units_free -= n;
-	queue->hint = at + n < queue->units ? at + n : 0;
+	if (at == queue->lowest)
+		queue->lowest = at + n;
 	*first = at;
 	return true;
 }
@@ -106,8 +105,8 @@ static void run_give(struct io_queue *queue, uint32_t first, uint32_t n)
 		queue->taken[unit / 64] &= ~(UINT64_C(1) << (unit % 64));
 	}
 	queue->units_free += n;
-	if (first < queue->hint)
-		queue->hint = first; /* low addresses first: warm in the CPU's caches */
+	if (first < queue->lowest)
+		queue->lowest = first;
 }
 
 /* ---- From waiting to finished ---------------------------------------------------------------------- */

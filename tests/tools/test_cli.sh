@@ -1,0 +1,176 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Bad input to the tools: each case gets one clear line, the right exit code, no crash, and damages
+# nothing on disk. test_cli.sh THERMO
+set -u
+thermo=$1
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/thermo-cli.XXXXXX")
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+cd "$work" || exit 1
+cases=0
+failed=0
+
+wrong() {
+	failed=$((failed + 1))
+	printf 'FAILED: %s\n' "$*"
+	sed 's/^/    /' "$work/err"
+}
+
+# refused CODE PATTERN ARGUMENTS...: exits with CODE; its last line on stderr matches PATTERN and is the only
+# one that begins as a complaint.
+refused() {
+	local code=$1 pattern=$2 got=0
+	shift 2
+	cases=$((cases + 1))
+	"$thermo" "$@" >out 2>err </dev/null || got=$?
+	if [ "$got" != "$code" ]; then
+		wrong "thermo $*: exit code $got, not $code"
+	elif ! tail -n 1 err | grep -Eq -- "$pattern"; then
+		wrong "thermo $*: the complaint does not match /$pattern/"
+	elif [ "$(grep -c '^thermo' err)" != 1 ]; then
+		wrong "thermo $*: not exactly one complaint"
+	fi
+}
+
+# works ARGUMENTS...: exits with 0.
+works() {
+	local got=0
+	cases=$((cases + 1))
+	"$thermo" "$@" >out 2>err </dev/null || got=$?
+	[ "$got" = 0 ] || wrong "thermo $*: exit code $got"
+}
+
+# says PATTERN: what the last command printed holds it.
+says() {
+	cases=$((cases + 1))
+	grep -Eq -- "$1" out || wrong "the output lacks /$1/"
+}
+
+small=(--dram 64M --progress none)
+printf 'time,key,size,op\n1,5,100,get\n2,6,200,set\n3,5,100,get\n4,6,0,del\n' >good.csv
+
+# Words
+works --version
+says '^thermo [0-9]+\.[0-9]+\.[0-9]+'
+works --help
+for command in replay demo bench inspect; do
+	works "$command" --help
+	says "thermo $command"
+	refused 2 'unknown option --no-such-thing' "$command" --no-such-thing
+done
+refused 2 "unknown command 'reply'" reply
+cases=$((cases + 1))
+"$thermo" >out 2>err </dev/null
+[ $? = 2 ] || wrong "thermo alone: not exit code 2"
+refused 2 'which trace' replay
+refused 2 'left over' replay good.csv other.csv
+refused 2 'needs a value' replay good.csv --dram
+refused 2 'unknown option -z' replay good.csv -z
+
+# Sizes and numbers that do not parse or do not fit
+for size in '' 12Q -5 1.5 64MM ' 64M' 0x40; do
+	refused 2 'is not a size' replay good.csv "--dram=$size"
+done
+refused 2 'more than can be counted' replay good.csv --dram 99999999999T
+refused 2 'cannot be empty' replay good.csv --dram 0
+refused 2 'is not a size' replay good.csv --warm x@emulate:250
+refused 2 'is no provider' replay good.csv --warm 64M@tape
+refused 2 'holds nothing' replay good.csv --cold dir:0
+refused 2 'from 1 to' replay good.csv --threads 0
+refused 2 'from 1 to' replay good.csv --threads 1000000
+refused 2 'from 1 to' replay good.csv --threads two
+refused 2 'at least 1' replay good.csv --limit 0
+refused 2 'not s3fifo' replay good.csv --policy mru
+refused 2 'not auto' replay good.csv --io fast
+refused 2 'not auto' replay good.csv --format xls
+refused 2 'not auto' replay good.csv --progress loud
+refused 2 'is not a size' replay good.csv --value-size big
+refused 2 'is not a size' replay good.csv --value-size 257M
+refused 2 'needs --verify' replay good.csv --reopen
+refused 2 'has no --cold' replay good.csv --objects --cold dir
+refused 2 'no bytes' replay good.csv --objects --verify
+refused 2 'no provider' replay good.csv --objects --warm 5@emulate:250
+refused 2 'percentage' demo --scale 0
+refused 2 'not a number' demo --seed x
+
+# Files
+refused 1 'nowhere.csv: No such file' replay nowhere.csv "${small[@]}"
+refused 1 'directory' replay . "${small[@]}"
+refused 1 'No such file' replay good.csv "${small[@]}" --value-size dist:nowhere.json
+printf '{"valSizeRange":[1],' >cut.json
+refused 1 'cut.json: line 1 is not JSON' replay good.csv "${small[@]}" --value-size dist:cut.json
+refused 1 'nowhere/out.json: No such file' replay good.csv "${small[@]}" --json nowhere/out.json
+refused 1 'No such file' demo --dir nowhere
+
+# Traces
+printf 'time,key,size,op\n1,5,100,get\n2,6,abc,get\n' >bad.csv
+refused 1 'bad.csv.*3' replay bad.csv "${small[@]}"
+printf 'time,key,size,op\n1,5,100,get\n2,6,100,fetch\n' >op.csv
+refused 1 'op.csv.*3' replay op.csv "${small[@]}"
+printf 'time,key,size,op\n1,5\n' >short.csv
+refused 1 'short.csv.*2' replay short.csv "${small[@]}"
+: >empty.csv
+refused 1 'empty.csv' replay empty.csv "${small[@]}"
+refused 1 'bad.csv.*3' replay bad.csv --objects --dram 10 --progress none
+head -c 100 /dev/zero >cut.oracle
+refused 1 'cut.oracle' replay cut.oracle --format oracle "${small[@]}"
+if command -v zstd >/dev/null; then
+	seq 1 100000 | awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",10,get" }' |
+		zstd -q >whole.csv.zst
+	head -c 50000 whole.csv.zst >cut.csv.zst
+	refused 1 'cut.csv.zst' replay cut.csv.zst "${small[@]}"
+fi
+
+# What works, beside it
+works replay good.csv "${small[@]}" --verify --json -
+says '"misses":'
+works replay good.csv --objects --dram 10 --warm 10 --json - --progress none
+says '"requests":3,"misses":2'
+works replay good.csv "${small[@]}" --limit 2
+works replay good.csv "${small[@]}" --json report.json
+cases=$((cases + 1))
+grep -q '"requests":4' report.json || wrong "report.json does not hold the report"
+
+# Tiers that cannot be
+refused 1 'dram' replay good.csv --dram 4K --progress none
+refused 1 'node' replay good.csv "${small[@]}" --warm 64M@node:999
+refused 1 '.' replay good.csv "${small[@]}" --warm 64M@file:/nonexistent/warm
+refused 1 'nowhere' replay good.csv "${small[@]}" --cold nowhere/deeper
+: >file
+refused 1 'file' replay good.csv "${small[@]}" --cold file
+refused 1 '.' replay good.csv --dram 8000000G --progress none
+if [ "$(id -u)" != 0 ]; then
+	mkdir sealed && chmod 500 sealed
+	refused 1 'sealed' replay good.csv "${small[@]}" --cold sealed
+fi
+
+# A cold directory: in use, then damaged
+seq 1 60000 | awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",900,set" }' >fill.csv
+mkdir cold
+works replay fill.csv --dram 32M --cold cold --progress none --verify --reopen
+works inspect cold
+works inspect cold --json -
+says '\{'
+if command -v flock >/dev/null; then
+	mkfifo pipe held
+	"$thermo" replay pipe "${small[@]}" --format csv --cold cold >holder.out 2>&1 &
+	holder=$!
+	exec 8>pipe
+	printf 'time,key,size,op\n1,5,100,get\n' >&8
+	sleep 1
+	before=$(find cold -type f -exec cksum {} + | sort)
+	refused 1 'in use|another process' replay good.csv "${small[@]}" --cold cold
+	cases=$((cases + 1))
+	[ "$before" = "$(find cold -type f -exec cksum {} + | sort)" ] ||
+		wrong "a directory in use was changed by the second process"
+	exec 8>&-
+	wait "$holder"
+fi
+refused 1 'nowhere' inspect nowhere
+mkdir bare
+refused 1 'bare' inspect bare
+refused 2 'directory' inspect
+refused 2 'left over|one directory' inspect cold bare
+
+printf '%d cases, %d failed\n' "$cases" "$failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The cache itself: what its files share.
+ *
+ *   cache.c    open and close          space.c    spaces, shares, dropping
+ *   lookup.c   the hot path, built once per instruction set
+ *   write.c    room in segments, put, delete, compare-and-set, touch on what is in memory
+ *   request.c  one operation from start to end, cold reads included; single calls and batches
+ *   queue.c    submit, poll, cancel    large.c    values in chunks
+ *   migrate.c  reclaim, demotion, promotion, sweep; the background threads
+ *   iterate.c, image.c (what a clean close keeps), options.c, stats.c
+ *
+ * Sequence numbers are a Lamport clock: a mutation gets max(clock, the key's last + 1), and the clock
+ * passes a segment's greatest number before any of its records is unlinked from the index. So they
+ * grow along every key, through cold and back, without a counter that all writers share.
+ *
+ * Locks, in this order (a thread takes them downwards only):
+ *   space_lock     opening and dropping of spaces
+ *   migrate_lock   one slice of migration at a time; try-locked by puts that need room
+ *   lock           pools, segment lists, lanes, spaces
+ *   bucket locks   in the index; one at a time; never held across a wait, I/O or another lock
+ * Readers take none. An epoch is never held across a wait or I/O.
+ */
+#ifndef TIERS_ENGINE_H
+#define TIERS_ENGINE_H
+
+#include "alloc/check.h"
+#include "alloc/error.h"
+#include "alloc/heap.h"
+#include "alloc/pool.h"
+#include "include/thermocline.h"
+#include "index/epoch.h"
+#include "index/index.h"
+#include "tiers/cold/cold.h"
+#include "tiers/policy.h"
+#include "tiers/record.h"
+
+#include <pthread.h>
+
+#define LANES_MAX 8
+#define CLASSES 4 /* of time-to-live: none, an hour, a day, longer */
+#define QUEUES 2  /* POLICY_SMALL, POLICY_MAIN */
+#define MEMORY_TIERS 2
+#define SHARDS 64
+#define STRIPES 4096 /* counters of unlinked keys */
+#define RING 4096    /* candidates for promotion */
+#define AGES 1024    /* samples of (clock, time) */
+
+#define PLACE_TIER_SHIFT 40
+#define PLACE_OFFSET_MASK ((UINT64_C(1) << PLACE_TIER_SHIFT) - 1)
+
+/* Counters of one thread slot: plain stores while a slot has one thread, see counter_add. */
+struct shard {
+	_Alignas(128) _Atomic uint64_t hits[MEMORY_TIERS];
+	_Atomic uint64_t misses, cold_hits, lost, errors, pending;
+	_Atomic uint64_t puts, deletes, conflicts, busy, no_space;
+	_Atomic uint64_t put_wait_ns, stalls;
+};
+
+enum space_state { SPACE_NONE = 0, SPACE_OPEN, SPACE_DROPPING };
+
+/* Where the migrator copies to: what moves between tiers keeps its place in the order of residency. */
+enum out { OUT_SMALL, OUT_MAIN_MOVED, OUT_MAIN_KEPT, OUTS };
+
+struct lane {
+	_Atomic(struct segment *) open;
+};
+
+struct thermo_space {
+	struct thermo *cache; /* const after open */
+	_Atomic uint8_t state;
+	uint8_t id;
+	char name[THERMO_SPACE_NAME_MAX + 1];
+	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
+	uint32_t handles;                    /* under lock */
+	struct lane lane[QUEUES][CLASSES][LANES_MAX];
+	struct segment *out[MEMORY_TIERS][OUTS]; /* under migrate_lock */
+	uint32_t segments[MEMORY_TIERS];           /* under lock */
+	_Atomic uint32_t calls;                    /* requests under way that wait for the device */
+	_Atomic uint8_t has_large;                 /* values in chunks were ever stored */
+};
+
+/* What makes the fast path: one table per instruction set. */
+struct lookup_ops;
+
+struct reclaim; /* migrate.c */
+
+struct thermo {
+	/* const after open, read on every call */
+	_Alignas(128) uint64_t generation; /* of fork: see cache.c */
+	const struct lookup_ops *lookup;
+	struct index *index;
+	char *base[MEMORY_TIERS];
+	uint32_t segment_shift[MEMORY_TIERS];
+	struct pool pool[MEMORY_TIERS];
+	struct provider *warm; /* == pool[1].provider, or NULL */
+	struct policy *policy;
+	struct cold *cold; /* NULL: no cold tier */
+	_Atomic uint32_t heat_epoch; /* policy_epoch(), copied where readers see it */
+	uint32_t lanes;
+	uint32_t chunk_bytes; /* values above come in chunks */
+	struct heap *heap;
+	uint64_t (*clock_fn)(void *context);
+	void *clock_context;
+	_Atomic uint64_t clock_last; /* greatest wall clock seen: steps back are clamped */
+
+	_Alignas(128) _Atomic uint64_t clock; /* of sequence numbers */
+	_Atomic uint64_t order;               /* of segments: `born` */
+	_Atomic uint32_t cold_failed;         /* last write to cold failed: -errno */
+	_Atomic uint32_t demoting;            /* a run is in the making or not yet unlinked */
+	_Atomic uint32_t hungry;              /* somebody waits for room */
+	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */
+
+	_Alignas(128) pthread_mutex_t lock;
+	struct segment_list queue[MEMORY_TIERS][QUEUES]; /* sealed, by born */
+	uint32_t open_segments;
+	uint32_t open_segments_max;
+	uint32_t hot_extents_min, hot_extents_max; /* what balance may make of the pool's target */
+	uint32_t reserve[MEMORY_TIERS]; /* free segments that puts leave to the migrator */
+	pthread_cond_t room;            /* a segment came free */
+
+	pthread_mutex_t migrate_lock;
+	struct reclaim *reclaim;
+	pthread_t *thread;
+	uint32_t threads;
+	pthread_mutex_t wake_lock;
+	pthread_cond_t wake;
+	bool stopping; /* under wake_lock */
+	bool kicked;   /* under wake_lock */
+
+	_Atomic uint32_t stripe[STRIPES]; /* keys of it that were unlinked: see request.c */
+	_Atomic uint64_t ring[RING];      /* hashes of warm records that earn DRAM */
+	_Atomic uint32_t ring_head;
+	struct {
+		uint64_t clock, ms;
+	} age[AGES]; /* under lock */
+	uint32_t ages;
+
+	struct budget budget;      /* all DRAM */
+	struct budget cold_budget; /* filters and buffers, taken from it as a whole */
+	struct shard shard[SHARDS];
+	pthread_mutex_t runner_lock;
+	struct runner *runners; /* idle ones, under runner_lock */
+	uint64_t nonce;         /* number of the image on disk */
+	uint64_t larges_nonce;  /* random, of this opening: names large values with a count */
+	_Atomic uint64_t larges;
+	struct {
+		_Atomic uint64_t sum, max, bucket[THERMO_HISTOGRAM_BUCKETS];
+	} wait; /* above 1 ms */
+	pthread_mutex_t space_lock; /* opening and dropping of spaces; before migrate_lock */
+
+	/* counters of the migrator, relaxed */
+	_Atomic uint64_t promoted, demoted, promoted_bytes, demoted_bytes;
+	_Atomic uint64_t cold_promoted, cold_demoted, cold_clean_dropped;
+	_Atomic uint64_t dropped[MEMORY_TIERS], dropped_bytes[MEMORY_TIERS], expired[MEMORY_TIERS];
+	_Atomic uint64_t demoted_cold_bytes[MEMORY_TIERS];
+	_Atomic uint64_t scan_kept, scan_evicted, scan_dead;
+
+	struct thermo_options options; /* strings copied into strings */
+	char *string[6]; /* what the options point to */
+	char notices[1024];
+	_Atomic uint32_t refs, queues, iterators; /* handles that are open */
+	_Atomic uint32_t space_high;              /* greatest id that was ever used */
+	struct thermo_space space[THERMO_SPACES_MAX + 1]; /* by id; 0 unused */
+};
+
+/* ---- Records in place ---- */
+
+struct view {
+	const char *key, *value;
+	uint32_t key_len, value_len;
+	uint32_t flags, bytes; /* bytes: as it lies, padding included */
+	uint64_t head, expires_ms;
+	uint8_t space;
+	bool wide;
+};
+
+static inline uint32_t head_key_len(uint64_t head)
+{
+	return (uint32_t)(head >> HEAD_KEY_SHIFT & 0x3ff) + 1;
+}
+
+static inline uint32_t head_value_len(uint64_t head)
+{
+	return (uint32_t)(head >> HEAD_VALUE_SHIFT & 0x7ffff);
+}
+
+static inline uint32_t head_flags(uint64_t head)
+{
+	return (uint32_t)(head >> HEAD_FLAGS_SHIFT & 0x3f);
+}
+
+static inline bool head_wide(uint64_t head)
+{
+	return head >> HEAD_DELTA_SHIFT == RECORD_DELTA_MAX;
+}
+
+/* Bytes before the key. */
+static inline uint32_t head_bytes(uint64_t head)
+{
+	return 8 + 8 * (uint32_t)head_wide(head) +
+	       8 * (uint32_t)(head >> (HEAD_FLAGS_SHIFT + 5) & 1); /* RECORD_EXPIRES */
+}
+
+static inline uint64_t head_make(uint8_t space, size_t key_len, size_t value_len, uint32_t flags)
+{
+	return (uint64_t)(key_len - 1) << HEAD_KEY_SHIFT | (uint64_t)value_len << HEAD_VALUE_SHIFT |
+	       (uint64_t)space << HEAD_SPACE_SHIFT | (uint64_t)flags << HEAD_FLAGS_SHIFT;
+}
+
+static inline uint32_t record_bytes(size_t key_len, size_t value_len, bool wide, bool expires)
+{
+	return (uint32_t)(8 + 8 * wide + 8 * expires + key_len + value_len + 7) & ~7u;
+}
+
+static inline uint64_t load64(const void *bytes)
+{
+	uint64_t value;
+	memcpy(&value, bytes, 8);
+	return value;
+}
+
+static inline void record_view(const char *record, struct view *v)
+{
+	uint64_t head = load64(record);
+	v->head = head;
+	v->flags = head_flags(head);
+	v->key_len = head_key_len(head);
+	v->value_len = head_value_len(head);
+	v->space = (uint8_t)(head >> HEAD_SPACE_SHIFT);
+	v->wide = head_wide(head);
+	v->key = record + head_bytes(head);
+	v->value = v->key + v->key_len;
+	v->expires_ms = v->flags & RECORD_EXPIRES ? load64(v->key - 8) : 0;
+	v->bytes = record_bytes(v->key_len, v->value_len, v->wide, v->flags & RECORD_EXPIRES);
+}
+
+static inline unsigned place_tier(uint64_t place)
+{
+	return (unsigned)(place >> PLACE_TIER_SHIFT & 1);
+}
+
+static inline uint64_t place_offset(uint64_t place)
+{
+	return (place & PLACE_OFFSET_MASK) << 3;
+}
+
+static inline const char *place_record(const struct thermo *c, uint64_t place)
+{
+	return c->base[place_tier(place)] + place_offset(place);
+}
+
+static inline struct segment *place_segment(const struct thermo *c, uint64_t place)
+{
+	unsigned tier = place_tier(place);
+	return &c->pool[tier].segments[place_offset(place) >> c->segment_shift[tier]];
+}
+
+static inline uint64_t place_make(unsigned tier, uint64_t offset)
+{
+	return (uint64_t)tier << PLACE_TIER_SHIFT | offset >> 3;
+}
+
+static inline uint64_t record_seq(const struct segment *segment, const char *record)
+{
+	uint64_t head = load64(record);
+	return head_wide(head) ? load64(record + 8) : segment->base_seq + (head >> HEAD_DELTA_SHIFT);
+}
+
+/* ---- Who asks ---- */
+
+/* An identity and what follows from it. */
+struct key {
+	const void *bytes;
+	uint32_t len;
+	uint8_t space;
+	uint8_t chunk; /* 0 or 1 */
+	uint64_t hash;
+	uint64_t identity; /* as in a head, under HEAD_IDENTITY */
+};
+
+static inline struct key key_make(const struct thermo_space *space, const void *bytes, size_t len,
+				  unsigned chunk)
+{
+	return (struct key){
+		.bytes = bytes,
+		.len = (uint32_t)len,
+		.space = space->id,
+		.chunk = (uint8_t)chunk,
+		.hash = key_hash(space->id, bytes, len, chunk),
+		.identity = head_make(space->id, len, 0, chunk ? RECORD_CHUNK : 0),
+	};
+}
+
+static inline bool key_equal(const char *a, const char *b, uint32_t len)
+{
+	if (len == 16)
+		return ((load64(a) ^ load64(b)) | (load64(a + 8) ^ load64(b + 8))) == 0;
+	if (len == 8)
+		return load64(a) == load64(b);
+	return memcmp(a, b, len) == 0;
+}
+
+/* ---- lookup.c ---- */
+
+enum { LOOKUP_ABSENT = 64, LOOKUP_LARGE = 65 }; /* beside outcomes: not in memory; head of a large value */
+
+struct found {
+	const char *record;
+	uint64_t place;
+	struct index_slot at;
+};
+
+#define PROBES 64 /* of a batch at a time */
+struct probe {
+	uint64_t hash;
+	uint64_t view; /* of the index, when its tags were compared */
+};
+
+struct lookup_ops {
+	/* THERMO_OK, MISS (tombstone, expired), TRUNCATED, LOOKUP_ABSENT, LOOKUP_LARGE. Enters and leaves
+	 * an epoch. tier and version may both be NULL. */
+	int (*get)(struct thermo *c, const struct key *key, void *value, size_t capacity,
+		   uint64_t offset, size_t *value_len, int16_t *tier, uint64_t *version);
+	/* Inside an epoch. false if not in the index. */
+	bool (*find)(const struct thermo *c, const struct key *key, struct found *found);
+	/* Two halves of a batch of at most PROBES gets, inside one epoch: probe hashes, prefetches and
+	 * marks status LOOKUP_ABSENT where no tag matches; fetch does the rest, like get. */
+	void (*probe)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+		      struct probe *probes);
+	void (*fetch)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+		      struct probe *probes);
+};
+const struct lookup_ops *lookup_choose(void);
+
+/* ---- cache.c ---- */
+extern _Atomic uint64_t fork_generation;
+
+static inline bool cache_forked(const struct thermo *c)
+{
+	return unlikely(c->generation !=
+			atomic_load_explicit(&fork_generation, memory_order_relaxed));
+}
+
+uint64_t cache_now_ms(struct thermo *c);
+/* Capacity for records, of a memory tier. */
+uint64_t cache_tier_bytes(const struct thermo *c, unsigned tier);
+/* Size at which a run is published. */
+uint64_t cache_run_bytes(uint64_t dram, uint64_t warm);
+uint64_t monotonic_ns(void);
+void cache_notice(struct thermo *c, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+
+
+static inline struct shard *cache_shard(struct thermo *c)
+{
+	return &c->shard[epoch_thread() % SHARDS];
+}
+
+/* Exact: a slot number is one live thread's while there are no more threads than shards. */
+static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	if (likely(epoch_thread() < SHARDS - 1))
+		atomic_store_explicit(counter,
+				      atomic_load_explicit(counter, memory_order_relaxed) + n,
+				      memory_order_relaxed);
+	else
+		atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+/* A wait of the caller's: counted above 1 ms. */
+void cache_waited(struct thermo *c, uint64_t ns);
+
+/* ---- write.c ---- */
+
+struct write {
+	struct key key;
+	const void *value;
+	uint32_t value_len;
+	uint32_t flags;      /* TOMBSTONE, HEAD */
+	uint64_t expires_ms; /* 0 = never */
+	/* conditions */
+	bool conditional;  /* compare-and-set: expected must be the version in memory */
+	uint64_t expected;
+	bool known_cold;     /* what cold holds of the key has been read ... */
+	uint64_t cold_seq;   /* ... 0: nothing, not even a tombstone */
+	bool cold_live;      /* and it is neither a tombstone nor expired */
+	uint32_t stripe;     /* ... when its stripe stood here */
+	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	/* out */
+	uint64_t version;
+	bool existed; /* a live version was in memory (or cold_seq is one) */
+	unsigned tier; /* promote: where it went */
+};
+
+enum { WRITE_NEEDS_COLD = 66, WRITE_AGAIN = 67 };
+
+/* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional and cold may hold
+ * the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
+int write_record(struct thermo *c, struct write *w);
+/* Deletes; OK. w->existed says whether memory knew a live version. */
+int write_tombstone(struct thermo *c, struct write *w);
+uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms);
+/* Room for bytes in the writer's lane; inside an epoch. NULL: no free segment. */
+char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue, unsigned klass,
+		    uint32_t bytes, struct segment **segment);
+/* A record at `to` that nothing points to: what was reserved and not used. */
+void write_dead(char *to, uint32_t bytes);
+/* Copies a record into an output segment with the delta of its own base; returns bytes, 0 if none. */
+void segment_note(struct segment *segment, uint64_t seq, uint64_t expires_ms);
+/* Seals what is open in the lane; under lock. */
+void segment_seal(struct thermo *c, struct segment *segment);
+struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsigned tier,
+			     unsigned queue, unsigned klass, uint32_t leave);
+void stripe_bump(struct thermo *c, uint64_t hash);
+
+static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
+{
+	return atomic_load_explicit(&c->stripe[hash & (STRIPES - 1)], memory_order_acquire);
+}
+
+/* ---- migrate.c ---- */
+int migrate_open(struct thermo *c);
+void migrate_close(struct thermo *c);
+/* Makes room in DRAM: one slice of reclaim by the caller, then waits until deadline (monotonic ns).
+ * true: a segment may be free. */
+bool migrate_make_room(struct thermo *c, uint64_t deadline);
+/* The same when it is the index that has no room. */
+void migrate_make_index_room(struct thermo *c, uint64_t deadline);
+void migrate_kick(struct thermo *c);
+void migrate_candidate(struct thermo *c, uint64_t hash);
+int migrate_work(struct thermo *c);
+int migrate_start(struct thermo *c); /* the background threads */
+void migrate_stop(struct thermo *c);
+/* Gives extents back until no more than these are there. OK or PENDING. */
+int migrate_shrink(struct thermo *c, unsigned tier, uint32_t extents, int64_t timeout_ns);
+int migrate_settle(struct thermo *c, int64_t timeout_ns);
+/* Everything of the space out of memory; the space is DROPPING and nobody calls. */
+void migrate_purge(struct thermo *c, struct thermo_space *space);
+/* Seals what is open of the space; under migrate_lock. */
+void migrate_seal_space(struct thermo *c, struct thermo_space *space);
+
+#endif

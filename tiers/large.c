@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Values over chunk_bytes: the key's record is a head (struct large_head), the bytes lie in records of their own,
+ * named by the head's generation and their number. Chunks are written before their head and forgotten after it is
+ * replaced, so a reader that has a head finds its chunks, or an evicted one (a miss), never another
+ * value's bytes.
+ */
+#include "tiers/request.h"
+
+#include <errno.h>
+
+#define CHUNK_KEY 20
+#define WINDOW 16 /* cold chunks read at a time */
+
+static struct key chunk_key(const struct thermo_space *space, const struct large_head *head,
+			    uint32_t number, char bytes[CHUNK_KEY])
+{
+	memcpy(bytes, head->generation, 16);
+	memcpy(bytes + 16, &number, 4);
+	return key_make(space, bytes, CHUNK_KEY, 1);
+}
+
+void large_forget(struct thermo *c, const struct key *key, const struct large_head *head)
+{
+	char bytes[CHUNK_KEY];
+	for (uint32_t i = 0; i < head->chunks; i++) {
+		struct write w = {.key = chunk_key(&c->space[key->space], head, i, bytes)};
+		write_tombstone(c, &w); /* a chunk that stays costs room until it is evicted */
+	}
+}
+
+static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_head *head,
+		      uint64_t expires_ms)
+{
+	char bytes[CHUNK_KEY];
+	for (uint32_t i = 0; i < head->chunks; i++) {
+		uint64_t offset = (uint64_t)i * head->chunk_bytes;
+		uint64_t left = head->len - offset;
+		struct write w = {
+			.key = chunk_key(r->space, head, i, bytes),
+			.value = (const char *)r->value + offset,
+			.value_len = (uint32_t)(left < head->chunk_bytes ? left : head->chunk_bytes),
+			.expires_ms = expires_ms,
+		};
+		int rc = write_record(c, &w);
+		if (rc != THERMO_OK) {
+			head->chunks = i;
+			return rc;
+		}
+	}
+	return THERMO_OK;
+}
+
+int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+	      uint32_t stripe)
+{
+	struct large_head head = {
+		.len = r->value_len,
+		.generation = {c->larges_nonce, atomic_fetch_add(&c->larges, 1) + 1},
+		.chunk_bytes = c->chunk_bytes,
+		.chunks = (uint32_t)((r->value_len + c->chunk_bytes - 1) / c->chunk_bytes),
+	};
+	struct write w = {
+		.key = key_make(r->space, r->key, r->key_len, 0),
+		.value = &head,
+		.value_len = sizeof(head),
+		.flags = RECORD_HEAD,
+		.expires_ms = write_expiry(c, r->space, r->ttl_ms),
+		.conditional = r->op == THERMO_OP_CAS,
+		.expected = r->version,
+	};
+	atomic_store(&r->space->has_large, 1);
+	struct old_head old = request_old_head(c, &w.key);
+	if (get && r->op == THERMO_OP_CAS) {
+		w.known_cold = true;
+		w.stripe = stripe;
+		w.cold_seq = get->status == THERMO_OK ? get->record.seq : 0;
+		w.cold_live = get->status == THERMO_OK && !(get->record.flags & COLD_TOMBSTONE) &&
+			      (!get->record.expires_ms ||
+			       get->record.expires_ms > cache_now_ms(c));
+	}
+	int rc = put_chunks(c, r, &head, w.expires_ms);
+	if (rc == THERMO_OK)
+		rc = write_record(c, &w);
+	if (rc != THERMO_OK)
+		large_forget(c, &w.key, &head);
+	if (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN)
+		return REQUEST_COLD;
+	if (rc == THERMO_OK || rc == THERMO_CONFLICT)
+		r->version = w.version;
+	if (rc == THERMO_OK) {
+		counter_add(&cache_shard(c)->puts, 1);
+		request_forget_chunks(c, &w.key, &old, get);
+	}
+	return rc;
+}
+
+/* A part of one chunk that the caller wants. */
+struct piece {
+	struct cold_get get;
+	char key[CHUNK_KEY];
+	struct key identity;
+	char *to;
+	uint32_t offset, len; /* in the chunk */
+};
+
+static bool memory_piece(struct thermo *c, const struct piece *p, int16_t *tier)
+{
+	struct found f;
+	struct view v;
+	bool ok = false;
+	epoch_enter();
+	if (c->lookup->find(c, &p->identity, &f)) {
+		record_view(f.record, &v);
+		if (!(v.flags & RECORD_TOMBSTONE) && v.value_len >= p->offset + p->len) {
+			if (place_tier(f.place) == THERMO_WARM)
+				provider_access(c->warm, p->len);
+			memcpy(p->to, v.value + p->offset, p->len);
+			_Atomic uint8_t *counter = &f.at.bucket->counter[f.at.slot];
+			atomic_store_explicit(
+				counter,
+				policy_touched(atomic_load_explicit(counter, memory_order_relaxed),
+					       atomic_load_explicit(&c->heat_epoch,
+								    memory_order_relaxed)),
+				memory_order_relaxed);
+			if (*tier < (int16_t)place_tier(f.place))
+				*tier = (int16_t)place_tier(f.place);
+			ok = true;
+		}
+	}
+	epoch_exit();
+	return ok;
+}
+
+static int cold_pieces(struct thermo *c, struct piece *pieces, unsigned n)
+{
+	int rc = THERMO_OK;
+	struct runner *runner = runner_take(c);
+	if (!runner)
+		return -ENOMEM;
+	unsigned left = n;
+	for (unsigned i = 0; i < n; i++) {
+		struct piece *p = &pieces[i];
+		p->get.key = p->key;
+		p->get.key_len = CHUNK_KEY;
+		p->get.hash = p->identity.hash;
+		p->get.space = p->identity.space;
+		p->get.flags = COLD_CHUNK;
+		p->get.user = cold_get_start(runner->io, &p->get) == 1 ? p : NULL;
+	}
+	cold_io_submit(runner->io);
+	for (unsigned i = 0; i < n; i++)
+		left -= pieces[i].get.user != NULL;
+	while (left) {
+		struct cold_get *done[WINDOW];
+		left -= cold_io_wait(runner->io, done, WINDOW, -1);
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct piece *p = &pieces[i];
+		const struct cold_record *record = &p->get.record;
+		if (p->get.status != THERMO_OK)
+			rc = rc == THERMO_OK ? p->get.status : rc;
+		else if ((record->flags & COLD_TOMBSTONE) || record->value_len < p->offset + p->len)
+			rc = THERMO_MISS;
+		else
+			memcpy(p->to, (const char *)record->value + p->offset, p->len);
+		cold_get_release(runner->io, &p->get);
+	}
+	runner_give(runner);
+	return rc;
+}
+
+int large_get(struct thermo *c, struct thermo_request *r, const struct large_head *head)
+{
+	struct piece window[WINDOW];
+	unsigned n = 0;
+	if (!head->chunk_bytes || head->chunk_bytes > RECORD_VALUE_MAX)
+		return -EILSEQ;
+	r->value_len = head->len;
+	uint64_t left = r->offset < head->len ? head->len - r->offset : 0;
+	uint64_t want = left < r->capacity ? left : r->capacity, done = 0;
+	int rc = THERMO_OK;
+	while (done < want && rc == THERMO_OK) {
+		uint64_t at = r->offset + done;
+		struct piece *p = &window[n];
+		memset(&p->get, 0, sizeof(p->get));
+		p->identity = chunk_key(r->space, head, (uint32_t)(at / head->chunk_bytes), p->key);
+		p->offset = (uint32_t)(at % head->chunk_bytes);
+		p->to = (char *)r->value + done;
+		uint64_t rest = head->chunk_bytes - p->offset;
+		p->len = (uint32_t)(rest < want - done ? rest : want - done);
+		done += p->len;
+		if (!memory_piece(c, p, &r->tier)) {
+			if (!c->cold)
+				return THERMO_MISS;
+			p->identity.bytes = p->key;
+			r->tier = THERMO_COLD;
+			n++;
+		}
+		if (n == WINDOW || (done == want && n)) {
+			rc = cold_pieces(c, window, n);
+			n = 0;
+		}
+	}
+	if (rc != THERMO_OK)
+		return rc;
+	return want == left ? THERMO_OK : THERMO_TRUNCATED;
+}

@@ -1,0 +1,688 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * When what moves: which segment is reclaimed next and how, promotion, the sweep that measures how
+ * often records are used, and the background threads.
+ *
+ * Residency: when both memory tiers are full, the oldest segment of the small FIFO (if that is
+ * over its share) or of the main FIFO is scanned, whichever tier it lies in. Placement: when only
+ * DRAM is full, its oldest main segment is scanned and what is not used often moves to warm.
+ * Runs are written in batches: scanning begins while room is left (`high`), a run is published when it is
+ * big enough or when free segments get few (`low`).
+ */
+#include "tiers/reclaim.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <time.h>
+
+#define SLICE_RECORDS 512
+#define MS UINT64_C(1000000)
+
+static bool epoch_is_passed(uint64_t epoch)
+{
+	return epoch_passed(epoch);
+}
+
+/* ---- Levels, under lock ---- */
+
+static uint32_t segments_target(const struct pool *pool)
+{
+	return pool->extents_target * pool->per_extent;
+}
+
+static uint32_t level_low(const struct thermo *c, unsigned tier)
+{
+	uint32_t part = segments_target(&c->pool[tier]) / 64;
+	return c->reserve[tier] + (part > 2 ? part : 2);
+}
+
+static uint32_t level_high(const struct thermo *c, unsigned tier)
+{
+	uint32_t batch = 0;
+	if (c->cold)
+		batch = (uint32_t)(c->reclaim->writer_bytes >> c->pool[tier].segment_shift);
+	return level_low(c, tier) + batch;
+}
+
+static uint32_t free_soon(const struct thermo *c, unsigned tier)
+{
+	const struct pool *pool = &c->pool[tier];
+	return pool->free.count + pool->limbo.count + c->reclaim->coming[tier];
+}
+
+static bool warm_has_room(const struct thermo *c)
+{
+	return c->pool[THERMO_WARM].extents_target &&
+	       free_soon(c, THERMO_WARM) >= level_low(c, THERMO_WARM);
+}
+
+/* ---- Which segment, under lock ---- */
+
+static bool over_share(const struct thermo *c, const struct thermo_space *space, unsigned tier)
+{
+	uint64_t all = segments_target(&c->pool[tier]);
+	uint64_t most = all * space->options.max_percent[tier] / 100;
+	return space->options.max_percent[tier] < 100 && space->segments[tier] > (most ? most : 1);
+}
+
+static bool protected_share(const struct thermo *c, const struct segment *s)
+{
+	const struct thermo_space *space = &c->space[s->space];
+	uint64_t all = segments_target(&c->pool[s->tier]);
+	return space->segments[s->tier] <= all * space->options.min_percent[s->tier] / 100;
+}
+
+static struct segment *oldest(const struct thermo *c, unsigned tier, unsigned queue)
+{
+	struct segment *s = c->queue[tier][queue].head;
+	for (unsigned steps = 0; s && steps < 256; s = s->next, steps++)
+		if (!protected_share(c, s) && epoch_passed(s->sealed_epoch))
+			return s;
+	return NULL;
+}
+
+static struct segment *older(struct segment *a, struct segment *b)
+{
+	if (!a || !b)
+		return a ? a : b;
+	return a->born <= b->born ? a : b;
+}
+
+static uint64_t queue_bytes(const struct thermo *c, unsigned tier, unsigned queue)
+{
+	return (uint64_t)c->queue[tier][queue].count << c->pool[tier].segment_shift;
+}
+
+/* Seals lanes and outputs that lie in extents which are to go. */
+static void seal_closing(struct thermo *c, unsigned tier)
+{
+	for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
+		struct thermo_space *space = &c->space[id];
+		if (atomic_load(&space->state) == SPACE_NONE)
+			continue;
+		for (unsigned o = 0; o < OUTS; o++) {
+			struct segment *s = space->out[tier][o];
+			if (s && pool_closing(&c->pool[tier], s)) {
+				space->out[tier][o] = NULL;
+				segment_seal(c, s);
+			}
+		}
+		struct lane *lanes = &space->lane[0][0][0];
+		for (unsigned i = 0; tier == THERMO_HOT && i < QUEUES * CLASSES * LANES_MAX; i++) {
+			struct segment *s = atomic_load(&lanes[i].open);
+			if (s && pool_closing(&c->pool[tier], s)) {
+				atomic_store(&lanes[i].open, NULL);
+				segment_seal(c, s);
+			}
+		}
+	}
+}
+
+static struct segment *choose_closing(struct thermo *c, enum reclaim_mode *mode)
+{
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
+		struct pool *pool = &c->pool[tier];
+		if (pool->extents_present <= pool->extents_target)
+			continue;
+		seal_closing(c, tier);
+		*mode = pool->free.count > c->reserve[tier] ? RECLAIM_RELOCATE : RECLAIM_EVICT;
+		for (unsigned queue = 0; queue < QUEUES; queue++)
+			for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
+				if (pool_closing(pool, s) && epoch_passed(s->sealed_epoch))
+					return s;
+	}
+	return NULL;
+}
+
+static struct segment *choose_over_share(struct thermo *c, enum reclaim_mode *mode)
+{
+	*mode = RECLAIM_EVICT;
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+		for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
+			struct thermo_space *space = &c->space[id];
+			if (atomic_load(&space->state) == SPACE_NONE || !over_share(c, space, tier))
+				continue;
+			for (unsigned queue = 0; queue < QUEUES; queue++)
+				for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
+					if (s->space == id && epoch_passed(s->sealed_epoch))
+						return s;
+		}
+	return NULL;
+}
+
+/* Segments in which everything has expired, looked for now and then. */
+static struct segment *choose_expired(struct thermo *c, enum reclaim_mode *mode)
+{
+	uint64_t now = monotonic_ns();
+	if (now - c->reclaim->expiry_checked_ns < 200 * MS)
+		return NULL;
+	*mode = RECLAIM_EVICT;
+	uint64_t wall = cache_now_ms(c);
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+		for (unsigned queue = 0; queue < QUEUES; queue++)
+			for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
+				if (atomic_load(&s->expires_max) <= wall &&
+				    epoch_passed(s->sealed_epoch))
+					return s;
+	c->reclaim->expiry_checked_ns = now;
+	return NULL;
+}
+
+static struct segment *choose_eviction(struct thermo *c, enum reclaim_mode *mode)
+{
+	struct segment *small =
+		older(oldest(c, THERMO_HOT, POLICY_SMALL), oldest(c, THERMO_WARM, POLICY_SMALL));
+	struct segment *main =
+		older(oldest(c, THERMO_HOT, POLICY_MAIN), oldest(c, THERMO_WARM, POLICY_MAIN));
+	uint64_t bytes = queue_bytes(c, THERMO_HOT, POLICY_MAIN) +
+			 queue_bytes(c, THERMO_WARM, POLICY_MAIN);
+	*mode = RECLAIM_EVICT;
+	if (main && (!small || bytes > policy_main_target(c->policy)))
+		return main;
+	return small;
+}
+
+static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
+{
+	if (free_soon(c, THERMO_HOT) >= level_high(c, THERMO_HOT))
+		return NULL;
+	if (!warm_has_room(c))
+		return choose_eviction(c, mode);
+	struct segment *small = oldest(c, THERMO_HOT, POLICY_SMALL);
+	struct segment *main = oldest(c, THERMO_HOT, POLICY_MAIN);
+	if (small && (!main || queue_bytes(c, THERMO_HOT, POLICY_SMALL) >
+				       policy_small_target(c->policy))) {
+		*mode = RECLAIM_DEMOTE;
+		return small;
+	}
+	*mode = RECLAIM_PLACE;
+	return main;
+}
+
+static bool begin_next(struct thermo *c)
+{
+	enum reclaim_mode mode = RECLAIM_EVICT;
+	pthread_mutex_lock(&c->lock);
+	struct segment *s = choose_closing(c, &mode);
+	if (!s)
+		s = choose_over_share(c, &mode);
+	if (!s)
+		s = choose_room(c, &mode);
+	if (!s)
+		s = choose_expired(c, &mode);
+	pthread_mutex_unlock(&c->lock);
+	if (s)
+		reclaim_begin(c, s, mode);
+	return s != NULL;
+}
+
+static bool free_limbo(struct thermo *c)
+{
+	uint32_t freed = 0;
+	pthread_mutex_lock(&c->lock);
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+		if (c->pool[tier].limbo.count)
+			freed += pool_reclaim_limbo(&c->pool[tier], epoch_is_passed);
+	if (freed)
+		pthread_cond_broadcast(&c->room);
+	pthread_mutex_unlock(&c->lock);
+	return freed != 0;
+}
+
+/* Is a run to be published now: it is full, or segments wait for it and there are few others? */
+static bool publish_due(struct thermo *c)
+{
+	struct reclaim *r = c->reclaim;
+	if (!r->writer || r->publishing || r->victim)
+		return false;
+	uint64_t bytes = cold_writer_bytes(r->writer);
+	if (bytes + c->pool[THERMO_HOT].segment_bytes > r->writer_bytes)
+		return true;
+	bool due = false;
+	pthread_mutex_lock(&c->lock);
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
+		const struct pool *pool = &c->pool[tier];
+		if (r->coming[tier] && (pool->extents_present > pool->extents_target ||
+					pool->free.count + pool->limbo.count < level_low(c, tier)))
+			due = true;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return due;
+}
+
+/* One slice, under migrate_lock. true: something was done. */
+static bool slice(struct thermo *c, bool may_publish)
+{
+	struct reclaim *r = c->reclaim;
+	bool did = free_limbo(c);
+	if (r->victim) {
+		reclaim_continue(c, SLICE_RECORDS);
+		free_limbo(c);
+		return true;
+	}
+	if (publish_due(c)) {
+		if (!may_publish)
+			return did;
+		return reclaim_publish(c) == THERMO_OK || did;
+	}
+	if (r->writer && r->publishing &&
+	    cold_writer_bytes(r->writer) + c->pool[THERMO_HOT].segment_bytes > r->writer_bytes)
+		return did; /* one run on its way and the next one full: wait */
+	return begin_next(c) || did;
+}
+
+/* ---- Heat ---- */
+
+struct sweep {
+	struct thermo *cache;
+	uint64_t *population;
+};
+
+static void sweep_visit(void *context, struct bucket *bucket, unsigned slot, uint64_t place)
+{
+	struct sweep *sweep = context;
+	unsigned epoch =
+		atomic_load_explicit(&sweep->cache->heat_epoch, memory_order_relaxed);
+	uint8_t old = atomic_load_explicit(&bucket->counter[slot], memory_order_relaxed);
+	uint8_t now = policy_decayed(old, epoch);
+	(void)place;
+	if (now != old) /* visited at least once in an epoch, so that two bits of epoch suffice */
+		atomic_store_explicit(&bucket->counter[slot], now, memory_order_relaxed);
+	sweep->population[policy_frequency(now, epoch)]++;
+}
+
+static uint64_t accesses(struct thermo *c)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct shard *s = &c->shard[i];
+		n += atomic_load_explicit(&s->hits[0], memory_order_relaxed) +
+		     atomic_load_explicit(&s->hits[1], memory_order_relaxed) +
+		     atomic_load_explicit(&s->puts, memory_order_relaxed) +
+		     atomic_load_explicit(&s->misses, memory_order_relaxed);
+	}
+	return n;
+}
+
+/* Mean bytes of a record in memory. */
+static uint64_t mean_bytes(struct thermo *c)
+{
+	uint64_t bytes = 0, records = index_records(c->index);
+	pthread_mutex_lock(&c->lock);
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+		for (unsigned queue = 0; queue < QUEUES; queue++)
+			bytes += queue_bytes(c, tier, queue);
+	pthread_mutex_unlock(&c->lock);
+	return records && bytes ? bytes / records + 1 : 64;
+}
+
+/* Looks at the counters of part of the index, as much as there was traffic; a whole pass gives the
+ * populations that the placement threshold is computed from. */
+static void sweep(struct thermo *c, bool idle)
+{
+	struct reclaim *r = c->reclaim;
+	uint64_t now = accesses(c), fresh = now - r->accesses_last;
+	uint64_t buckets = index_buckets(c->index);
+	if (!fresh)
+		return;
+	r->accesses_last = now;
+	policy_clock(c->policy, now, index_records(c->index));
+	atomic_store_explicit(&c->heat_epoch, policy_epoch(c->policy), memory_order_relaxed);
+	uint64_t n = fresh / 4 + 16;
+	uint64_t most = idle ? 65536 : 8192;
+	struct sweep context = {c, r->population};
+	for (n = n < most ? n : most; n; n -= n < 64 ? n : 64) {
+		uint64_t before = r->sweep_cursor;
+		epoch_enter();
+		index_sweep(c->index, &r->sweep_cursor, n < 64 ? (unsigned)n : 64, sweep_visit,
+			    &context);
+		epoch_exit();
+		if (r->sweep_cursor > before && r->sweep_cursor < buckets)
+			continue;
+		uint64_t mean = mean_bytes(c);
+		for (unsigned i = 0; i < 16; i++)
+			r->population[i] *= mean;
+		policy_population(c->policy, r->population);
+		memset(r->population, 0, sizeof(r->population));
+		break;
+	}
+}
+
+void migrate_candidate(struct thermo *c, uint64_t hash)
+{
+	uint32_t head = atomic_load_explicit(&c->ring_head, memory_order_relaxed);
+	atomic_store_explicit(&c->ring[head % RING], hash, memory_order_relaxed);
+	atomic_store_explicit(&c->ring_head, head + 1, memory_order_relaxed); /* lossy */
+}
+
+static bool move_allowed(struct thermo *c, uint64_t bytes)
+{
+	struct reclaim *r = c->reclaim;
+	uint64_t rate = c->options.move_bytes_per_s;
+	if (!rate)
+		return true;
+	uint64_t now = monotonic_ns();
+	uint64_t most = rate / 4 + bytes;
+	r->move_tokens += (uint64_t)((double)(now - r->move_filled_ns) * 1e-9 * (double)rate);
+	r->move_filled_ns = now;
+	if (r->move_tokens > most)
+		r->move_tokens = most;
+	if (r->move_tokens < bytes)
+		return false;
+	r->move_tokens -= bytes;
+	return true;
+}
+
+static bool promote_candidates(struct thermo *c)
+{
+	struct reclaim *r = c->reclaim;
+	uint32_t head = atomic_load_explicit(&c->ring_head, memory_order_relaxed);
+	bool did = false;
+	if (head - r->ring_tail > RING)
+		r->ring_tail = head - RING;
+	uint64_t mean = r->ring_tail != head ? mean_bytes(c) : 0;
+	for (unsigned n = 0; r->ring_tail != head && n < 256; n++) {
+		uint64_t hash = atomic_exchange_explicit(&c->ring[r->ring_tail % RING], 0,
+							 memory_order_relaxed);
+		pthread_mutex_lock(&c->lock);
+		bool room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
+		pthread_mutex_unlock(&c->lock);
+		if (!room || !move_allowed(c, mean))
+			break;
+		r->ring_tail++;
+		if (hash)
+			reclaim_promote(c, hash);
+		did = true;
+	}
+	return did;
+}
+
+/* DRAM that nobody has taken is the hot pool's, but for an extent or two that the index and the ghost grow
+ * into; when less is left, the pool gives an extent. */
+static void balance_dram(struct thermo *c)
+{
+	struct pool *hot = &c->pool[THERMO_HOT];
+	uint64_t cap = atomic_load(&c->budget.cap), used = atomic_load(&c->budget.used);
+	uint64_t spare = cap > used ? cap - used : 0;
+	bool blocked = index_growth_blocked(c->index) || atomic_exchange(&c->index_starved, 0);
+	pthread_mutex_lock(&c->lock);
+	bool steady = hot->extents_present == hot->extents_target;
+	if ((blocked || spare < EXTENT_BYTES) && steady && spare < 2 * EXTENT_BYTES &&
+	    hot->extents_target > c->hot_extents_min)
+		pool_shrink(hot, hot->extents_target - 1);
+	else if (!blocked && steady && hot->extents_target < c->hot_extents_max &&
+		 spare > cap / 32 + 4 * EXTENT_BYTES)
+		pool_grow(hot, hot->extents_target + 1);
+	pthread_mutex_unlock(&c->lock);
+	if (blocked && spare >= EXTENT_BYTES) {
+		epoch_enter();
+		index_grow_now(c->index, 64);
+		epoch_exit();
+	}
+}
+
+/* ---- Running ---- */
+
+static bool round_of_work(struct thermo *c)
+{
+	bool did = false;
+	uint64_t until = monotonic_ns() + 5 * MS;
+	pthread_mutex_lock(&c->migrate_lock);
+	balance_dram(c);
+	while (slice(c, true)) {
+		did = true;
+		if (monotonic_ns() > until)
+			break;
+	}
+	sweep(c, !did);
+	did |= promote_candidates(c);
+	pthread_mutex_unlock(&c->migrate_lock);
+	return did;
+}
+
+int migrate_work(struct thermo *c)
+{
+	bool did = round_of_work(c);
+	if (c->cold && cold_work(c->cold) == THERMO_OK)
+		did = true;
+	return did ? THERMO_OK : THERMO_MISS;
+}
+
+static void timed_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	uint64_t end = (uint64_t)t.tv_sec * 1000 * MS + (uint64_t)t.tv_nsec + ns;
+	t.tv_sec = (time_t)(end / (1000 * MS));
+	t.tv_nsec = (long)(end % (1000 * MS));
+	pthread_cond_timedwait(cond, mutex, &t);
+}
+
+bool migrate_make_room(struct thermo *c, uint64_t deadline)
+{
+	migrate_kick(c);
+	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
+		uint64_t until = monotonic_ns() + MS / 2;
+		bool did = true, room = false;
+		while (did && !room && monotonic_ns() < until) {
+			did = slice(c, false);
+			pthread_mutex_lock(&c->lock);
+			room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
+			pthread_mutex_unlock(&c->lock);
+		}
+		pthread_mutex_unlock(&c->migrate_lock);
+		if (room)
+			return true;
+		if (did)
+			return false; /* there is more to do: the caller comes back */
+	}
+	uint64_t now = monotonic_ns();
+	if (now >= deadline)
+		return false;
+	pthread_mutex_lock(&c->lock);
+	bool room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
+	if (!room)
+		timed_wait(&c->room, &c->lock, deadline - now < MS ? deadline - now : MS);
+	pthread_mutex_unlock(&c->lock);
+	return true;
+}
+
+void migrate_make_index_room(struct thermo *c, uint64_t deadline)
+{
+	atomic_store(&c->index_starved, 1);
+	migrate_kick(c);
+	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
+		uint64_t until = monotonic_ns() + MS / 2;
+		balance_dram(c);
+		while (slice(c, false) && monotonic_ns() < until)
+			;
+		pthread_mutex_unlock(&c->migrate_lock);
+	}
+	if (monotonic_ns() < deadline) {
+		struct timespec t = {0, 50000};
+		nanosleep(&t, NULL);
+	}
+}
+
+void migrate_kick(struct thermo *c)
+{
+	if (atomic_exchange_explicit(&c->hungry, 1, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&c->wake_lock);
+	c->kicked = true;
+	pthread_cond_signal(&c->wake);
+	pthread_mutex_unlock(&c->wake_lock);
+}
+
+/* The first thread migrates; with a second one, compaction has its own. */
+static void *background(void *argument)
+{
+	struct thermo *c = argument;
+	bool first = pthread_equal(pthread_self(), c->thread[0]);
+	uint64_t idle_ns = MS;
+	for (;;) {
+		atomic_store_explicit(&c->hungry, 0, memory_order_relaxed);
+		bool did = first && round_of_work(c);
+		if (c->cold && (!first || c->threads == 1) && cold_work(c->cold) == THERMO_OK)
+			did = true;
+		idle_ns = did ? MS / 4 : idle_ns < 20 * MS ? idle_ns * 2 : idle_ns;
+		pthread_mutex_lock(&c->wake_lock);
+		if (c->stopping) {
+			pthread_mutex_unlock(&c->wake_lock);
+			return NULL;
+		}
+		if (!c->kicked || !first)
+			timed_wait(&c->wake, &c->wake_lock, idle_ns);
+		if (first)
+			c->kicked = false;
+		pthread_mutex_unlock(&c->wake_lock);
+	}
+}
+
+int migrate_open(struct thermo *c)
+{
+	struct reclaim *r = heap_zalloc(c->heap, 1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->writer_bytes = cache_run_bytes(c->options.dram_bytes, c->options.warm_bytes);
+	if (r->writer_bytes < 2 * (uint64_t)c->pool[0].segment_bytes)
+		r->writer_bytes = 2 * (uint64_t)c->pool[0].segment_bytes;
+	r->move_filled_ns = monotonic_ns();
+	c->reclaim = r;
+	return 0;
+}
+
+int migrate_start(struct thermo *c)
+{
+	uint32_t n = c->options.background_threads;
+	c->stopping = false;
+	if (!n)
+		return 0;
+	c->thread = heap_zalloc(c->heap, n, sizeof(*c->thread));
+	if (!c->thread)
+		return -ENOMEM;
+	pthread_mutex_lock(&c->wake_lock); /* thread[0] is known before the first looks */
+	for (c->threads = 0; c->threads < n; c->threads++) {
+		int rc = pthread_create(&c->thread[c->threads], NULL, background, c);
+		if (rc) {
+			pthread_mutex_unlock(&c->wake_lock);
+			migrate_stop(c);
+			return -rc;
+		}
+	}
+	pthread_mutex_unlock(&c->wake_lock);
+	return 0;
+}
+
+void migrate_stop(struct thermo *c)
+{
+	pthread_mutex_lock(&c->wake_lock);
+	c->stopping = true;
+	pthread_cond_broadcast(&c->wake);
+	pthread_mutex_unlock(&c->wake_lock);
+	for (uint32_t i = 0; i < c->threads; i++)
+		pthread_join(c->thread[i], NULL);
+	c->threads = 0;
+	heap_free(c->heap, c->thread);
+	c->thread = NULL;
+}
+
+void migrate_close(struct thermo *c)
+{
+	if (!c->reclaim)
+		return;
+	if (c->reclaim->writer)
+		cold_writer_abort(&c->reclaim->writer);
+	heap_free(c->heap, c->reclaim);
+	c->reclaim = NULL;
+}
+
+static bool past(uint64_t began, int64_t timeout_ns)
+{
+	return timeout_ns >= 0 && monotonic_ns() - began >= (uint64_t)timeout_ns;
+}
+
+int migrate_shrink(struct thermo *c, unsigned tier, uint32_t extents, int64_t timeout_ns)
+{
+	uint64_t began = monotonic_ns();
+	pthread_mutex_lock(&c->lock);
+	pool_shrink(&c->pool[tier], extents);
+	pthread_mutex_unlock(&c->lock);
+	for (;;) {
+		pthread_mutex_lock(&c->lock);
+		bool done = c->pool[tier].extents_present <= c->pool[tier].extents_target;
+		pthread_mutex_unlock(&c->lock);
+		if (done)
+			return THERMO_OK;
+		if (past(began, timeout_ns))
+			return THERMO_PENDING;
+		if (!round_of_work(c)) {
+			struct timespec t = {0, 200000};
+			nanosleep(&t, NULL);
+		}
+	}
+}
+
+int migrate_settle(struct thermo *c, int64_t timeout_ns)
+{
+	uint64_t began = monotonic_ns();
+	while (migrate_work(c) == THERMO_OK || atomic_load(&c->reclaim->publishing))
+		if (past(began, timeout_ns))
+			return THERMO_PENDING;
+	return THERMO_OK;
+}
+
+/* One segment of the space, wherever it is in its life. */
+static bool purge_one(struct thermo *c, struct thermo_space *space)
+{
+	struct reclaim *r = c->reclaim;
+	while (r->victim)
+		reclaim_continue(c, SLICE_RECORDS);
+	if (r->scanned.head && reclaim_publish(c) != THERMO_OK && r->scanned.head)
+		return false;
+	pthread_mutex_lock(&c->lock);
+	struct segment *found = NULL;
+	for (unsigned tier = 0; tier < MEMORY_TIERS && !found; tier++)
+		for (unsigned queue = 0; queue < QUEUES && !found; queue++)
+			for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
+				if (s->space == space->id && epoch_passed(s->sealed_epoch)) {
+					found = s;
+					break;
+				}
+	pthread_mutex_unlock(&c->lock);
+	if (found) {
+		reclaim_begin(c, found, RECLAIM_DROP);
+		while (!reclaim_continue(c, SLICE_RECORDS))
+			;
+	}
+	return true;
+}
+
+void migrate_seal_space(struct thermo *c, struct thermo_space *space)
+{
+	reclaim_seal_outputs(c, -1, space->id);
+	pthread_mutex_lock(&c->lock);
+	struct lane *lanes = &space->lane[0][0][0];
+	for (unsigned i = 0; i < QUEUES * CLASSES * LANES_MAX; i++) {
+		struct segment *s = atomic_exchange(&lanes[i].open, NULL);
+		if (s)
+			segment_seal(c, s);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+void migrate_purge(struct thermo *c, struct thermo_space *space)
+{
+	for (;;) {
+		pthread_mutex_lock(&c->migrate_lock);
+		migrate_seal_space(c, space);
+		purge_one(c, space);
+		pthread_mutex_unlock(&c->migrate_lock);
+		pthread_mutex_lock(&c->lock);
+		bool empty = !space->segments[0] && !space->segments[1];
+		pthread_mutex_unlock(&c->lock);
+		if (empty)
+			return;
+		sched_yield();
+	}
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Queues: requests submitted and polled for. What memory can answer is done at submission; the rest
+ * waits for the device in the queue's runner. One descriptor tells that there is something to poll
+ * for: an epoll set of the runner's device descriptor and an event counter for what is done already.
+ */
+#include "tiers/request.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define UNDER_WAY_MAX 65536u
+
+struct thermo_queue {
+	struct thermo *cache;
+	struct runner *runner;
+	uint32_t under_way; /* submitted and not polled */
+	int event_fd;       /* readable while the done list is not empty */
+	int epoll_fd;
+	bool signalled;
+};
+
+static void signal_done(struct thermo_queue *q)
+{
+	bool wanted = q->runner->done_head != NULL;
+	uint64_t count = 1;
+	if (wanted == q->signalled)
+		return;
+	ssize_t n = wanted ? write(q->event_fd, &count, sizeof(count))
+			   : read(q->event_fd, &count, sizeof(count));
+	if (n == (ssize_t)sizeof(count))
+		q->signalled = wanted;
+}
+
+int thermo_queue_open(struct thermo *c, struct thermo_queue **out)
+{
+	if (!c || !out)
+		return -EINVAL;
+	if (cache_forked(c))
+		return -ECHILD;
+	struct thermo_queue *q = heap_zalloc(c->heap, 1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->cache = c;
+	int rc = runner_open(c, &q->runner);
+	if (rc)
+		goto free_queue;
+	q->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	rc = -errno;
+	if (q->event_fd < 0)
+		goto close_runner;
+	q->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	rc = -errno;
+	if (q->epoll_fd < 0)
+		goto close_event;
+	struct epoll_event event = {.events = EPOLLIN};
+	rc = epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, q->event_fd, &event) ? -errno : 0;
+	if (rc == 0 && q->runner->io &&
+	    epoll_ctl(q->epoll_fd, EPOLL_CTL_ADD, cold_io_fd(q->runner->io), &event))
+		rc = -errno;
+	if (rc)
+		goto close_epoll;
+	atomic_fetch_add(&c->queues, 1);
+	*out = q;
+	return 0;
+close_epoll:
+	close(q->epoll_fd);
+close_event:
+	close(q->event_fd);
+close_runner:
+	runner_close(&q->runner);
+free_queue:
+	heap_free(c->heap, q);
+	return rc;
+}
+
+int thermo_queue_close(struct thermo_queue **queue)
+{
+	if (!queue || !*queue)
+		return -EINVAL;
+	struct thermo_queue *q = *queue;
+	struct thermo *c = q->cache;
+	if (cache_forked(c))
+		return -ECHILD;
+	if (q->under_way)
+		return -EBUSY;
+	close(q->epoll_fd);
+	close(q->event_fd);
+	runner_close(&q->runner);
+	heap_free(c->heap, q);
+	*queue = NULL;
+	atomic_fetch_sub(&c->queues, 1);
+	return 0;
+}
+
+int thermo_submit(struct thermo_queue *q, struct thermo_request *const *requests, size_t n)
+{
+	if (!q || (n && !requests))
+		return -EINVAL;
+	if (cache_forked(q->cache))
+		return -ECHILD;
+	if (n > UNDER_WAY_MAX - q->under_way)
+		return -EAGAIN;
+	for (size_t i = 0; i < n; i++) {
+		if (!requests[i] || (requests[i]->space && requests[i]->space->cache != q->cache))
+			return -EINVAL;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct thermo_request *r = requests[i];
+		r->_private = NULL;
+		r->_state = 0;
+		int rc = request_check(r);
+		if (rc)
+			runner_finish(q->runner, r, rc);
+		else
+			runner_start(q->runner, r);
+	}
+	q->under_way += (uint32_t)n;
+	runner_submit(q->runner);
+	signal_done(q);
+	return 0;
+}
+
+int thermo_poll(struct thermo_queue *q, struct thermo_request **done, size_t max,
+		int64_t timeout_ns)
+{
+	if (!q || !done || max > INT32_MAX)
+		return -EINVAL;
+	if (cache_forked(q->cache))
+		return -ECHILD;
+	struct runner *r = q->runner;
+	uint64_t began = timeout_ns > 0 ? monotonic_ns() : 0;
+	while (r->flights) {
+		int64_t left = timeout_ns;
+		if (r->done_head || timeout_ns == 0)
+			left = 0;
+		else if (timeout_ns > 0) {
+			uint64_t spent = monotonic_ns() - began;
+			left = spent < (uint64_t)timeout_ns ? timeout_ns - (int64_t)spent : 0;
+		}
+		runner_wait(r, left);
+		if (r->done_head || left == 0)
+			break;
+	}
+	size_t n = 0;
+	while (n < max && r->done_head)
+		done[n++] = runner_done(r);
+	q->under_way -= (uint32_t)n;
+	signal_done(q);
+	return (int)n;
+}
+
+int thermo_event_fd(struct thermo_queue *q)
+{
+	return q ? q->epoll_fd : -EINVAL;
+}
+
+int thermo_cancel(struct thermo_queue *q, struct thermo_request *request)
+{
+	if (!q || !request)
+		return -EINVAL;
+	if (cache_forked(q->cache))
+		return -ECHILD;
+	if (!runner_cancel(q->runner, request))
+		return -EALREADY;
+	request->status = THERMO_CANCELLED;
+	q->under_way--;
+	return THERMO_OK;
+}
+
+/* ---- Hints ---- */
+
+#define HINTS 64
+
+int thermo_hint(struct thermo_space *space, const void *const *keys, const size_t *key_lens,
+		size_t n)
+{
+	if (!space || (n && (!keys || !key_lens)))
+		return -EINVAL;
+	struct thermo *c = space->cache;
+	if (cache_forked(c))
+		return -ECHILD;
+	if (atomic_load(&space->state) != SPACE_OPEN)
+		return -ENOENT;
+	struct runner *runner = NULL;
+	int rc = THERMO_OK;
+	for (size_t from = 0; from < n && rc == THERMO_OK; from += HINTS) {
+		size_t m = n - from < HINTS ? n - from : HINTS;
+		struct thermo_request requests[HINTS] = {{0}};
+		for (size_t i = 0; i < m && rc == THERMO_OK; i++) {
+			const void *bytes = keys[from + i];
+			size_t len = key_lens[from + i];
+			if (!bytes || !len || len > THERMO_KEY_MAX) {
+				rc = -EINVAL;
+				break;
+			}
+			struct key key = key_make(space, bytes, len, 0);
+			struct found f;
+			epoch_enter();
+			bool here = c->lookup->find(c, &key, &f);
+			bool warm = here && place_tier(f.place) == THERMO_WARM;
+			epoch_exit();
+			if (warm)
+				migrate_candidate(c, key.hash);
+			if (here || !c->cold)
+				continue;
+			if (!runner)
+				runner = runner_take(c);
+			if (!runner) {
+				rc = -ENOMEM;
+				break;
+			}
+			requests[i] = (struct thermo_request){
+				.space = space,
+				.op = THERMO_OP_GET,
+				.key = bytes,
+				.key_len = (uint32_t)len,
+			};
+			runner_start_cold(runner, &requests[i]); /* a get of no bytes promotes */
+		}
+		if (runner)
+			runner_finish_all(runner);
+	}
+	if (runner)
+		runner_give(runner);
+	migrate_kick(c);
+	return rc;
+}

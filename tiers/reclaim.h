@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What migrate.c (when and where) and reclaim.c (how a segment is emptied) share. All of it is under
+ * migrate_lock.
+ *
+ *   SEALED --chosen--> SCANNING: every live record is kept (copied), moved, dropped, or added to the
+ *   run in the making --> scanned list --run published--> what still points here is unlinked --> LIMBO
+ */
+#ifndef TIERS_RECLAIM_H
+#define TIERS_RECLAIM_H
+
+#include "tiers/engine.h"
+
+/* What to do with the live records of a segment. */
+enum reclaim_mode {
+	RECLAIM_EVICT,    /* the policy's verdict: keep, or leave memory */
+	RECLAIM_PLACE,    /* DRAM, main: stay in DRAM or move to warm, by frequency */
+	RECLAIM_DEMOTE,   /* DRAM: all to warm, in their queue */
+	RECLAIM_RELOCATE, /* all stay in memory, wherever there is room */
+	RECLAIM_DROP,     /* the space is dropped: all go, nothing is written */
+};
+
+struct reclaim {
+	struct segment *victim;
+	uint32_t offset; /* next record of the victim */
+	enum reclaim_mode mode;
+	bool dirty; /* some record of the victim is in the run in the making */
+	uint32_t freed_bytes;
+	uint32_t fruitless;  /* scans in a row that freed little */
+	uint64_t cold_retry; /* monotonic ns: not before */
+
+	struct cold_writer *writer;
+	struct segment_list scanned; /* emptied but for what is in writer */
+	_Atomic bool publishing;     /* one thread is at it, without migrate_lock */
+	uint32_t coming[MEMORY_TIERS]; /* scanned or publishing: will be free */
+	uint64_t writer_bytes;         /* a run is published at this size */
+
+	uint64_t sweep_cursor, sweep_accesses;
+	uint64_t population[16];
+	uint64_t accesses_last;
+	uint64_t move_tokens, move_filled_ns; /* bytes between DRAM and warm */
+	uint32_t ring_tail;
+	uint64_t expiry_checked_ns;
+};
+
+/* Begins the segment; it must be SEALED and its writers gone. */
+void reclaim_begin(struct thermo *c, struct segment *victim, enum reclaim_mode mode);
+/* Up to `records` more of the victim. true: the victim is done (freed, or on the scanned list). */
+bool reclaim_continue(struct thermo *c, unsigned records);
+/* Publishes the run in the making and frees the scanned segments. Lets go of migrate_lock meanwhile.
+ * THERMO_OK, THERMO_MISS (nothing to publish, or another is at it), or -errno (kept for a retry). */
+int reclaim_publish(struct thermo *c);
+/* Copies the warm record with this hash to DRAM. */
+void reclaim_promote(struct thermo *c, uint64_t hash);
+/* A record of the image, as it stood. */
+struct restore {
+	const void *key, *value;
+	uint32_t key_len, value_len;
+	uint64_t seq, expires_ms;
+	uint8_t space, flags, tier, queue, counter;
+};
+/* Brings it back; makes room by the policy where it does not fit. 0, -ENOSPC, -ENOMEM. */
+int reclaim_restore(struct thermo *c, const struct restore *restore);
+/* Seals the output segments of one tier or of a space (tier, space < 0: any). */
+void reclaim_seal_outputs(struct thermo *c, int tier, int space);
+
+#endif

@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What each operation does with what memory knows (begin) and with what a cold read brought (finish).
+ * See request.h for the course of a request; runner.c has many of them under way.
+ */
+#include "tiers/request.h"
+
+#include <errno.h>
+
+int request_check(const struct thermo_request *r)
+{
+	if (!r->space)
+		return -EINVAL;
+	if (cache_forked(r->space->cache))
+		return -ECHILD;
+	if (atomic_load_explicit(&r->space->state, memory_order_relaxed) != SPACE_OPEN)
+		return -ENOENT;
+	if (!r->key || r->key_len == 0 || r->key_len > THERMO_KEY_MAX)
+		return -EINVAL;
+	switch (r->op) {
+	case THERMO_OP_GET:
+		return r->capacity && !r->value ? -EINVAL : 0;
+	case THERMO_OP_PUT:
+	case THERMO_OP_CAS:
+		if (r->value_len > THERMO_VALUE_MAX || (r->value_len && !r->value) ||
+		    r->ttl_ms < THERMO_TTL_DEFAULT)
+			return -EINVAL;
+		return 0;
+	case THERMO_OP_TOUCH:
+		return r->ttl_ms < THERMO_TTL_DEFAULT ? -EINVAL : 0;
+	case THERMO_OP_GET_REF:
+		return r->value ? 0 : -EINVAL;
+	case THERMO_OP_DELETE:
+	case THERMO_OP_REMOVE:
+	case THERMO_OP_EXISTS:
+	case THERMO_OP_ERASE:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static struct key request_key(const struct thermo_request *r)
+{
+	return key_make(r->space, r->key, r->key_len, 0);
+}
+
+static bool cold_live(struct thermo *c, const struct cold_get *get)
+{
+	return get->status == THERMO_OK && !(get->record.flags & COLD_TOMBSTONE) &&
+	       (!get->record.expires_ms || get->record.expires_ms > cache_now_ms(c));
+}
+
+/* What cold knows of a key, for a write that depends on it. */
+static void write_knows(struct thermo *c, struct write *w, const struct cold_get *get,
+			uint32_t stripe)
+{
+	w->known_cold = true;
+	w->stripe = stripe;
+	w->cold_seq = get->status == THERMO_OK ? get->record.seq : 0;
+	w->cold_live = cold_live(c, get);
+}
+
+/* Brings a cold record up, clean, if nothing has happened to its key since. Never waits. */
+static void promote(struct thermo *c, const struct key *key, const struct cold_get *get,
+		    uint32_t stripe)
+{
+	struct write w = {
+		.key = *key,
+		.value = get->record.value,
+		.value_len = get->record.value_len,
+		.flags = get->record.flags & COLD_HEAD ? RECORD_HEAD : 0,
+		.expires_ms = get->record.expires_ms,
+		.promote = true,
+	};
+	write_knows(c, &w, get, stripe);
+	if (record_bytes(key->len, w.value_len, true, true) > c->pool[THERMO_HOT].segment_bytes)
+		return;
+	if (write_record(c, &w) == THERMO_OK)
+		atomic_fetch_add_explicit(&c->cold_promoted, 1, memory_order_relaxed);
+}
+
+/* ---- get ---- */
+
+static int count_miss(struct thermo *c)
+{
+	counter_add(&cache_shard(c)->misses, 1);
+	return THERMO_MISS;
+}
+
+/* The head of a large value, from memory. */
+static bool memory_head(struct thermo *c, const struct key *key, struct large_head *head,
+			uint64_t *version)
+{
+	struct found f;
+	struct view v;
+	bool ok = false;
+	epoch_enter();
+	if (c->lookup->find(c, key, &f)) {
+		record_view(f.record, &v);
+		if ((v.flags & RECORD_HEAD) && v.value_len == sizeof(*head)) {
+			memcpy(head, v.value, sizeof(*head));
+			*version = record_seq(place_segment(c, f.place), f.record);
+			ok = true;
+		}
+	}
+	epoch_exit();
+	return ok;
+}
+
+static int begin_get(struct thermo *c, struct thermo_request *r)
+{
+	struct key key = request_key(r);
+	r->tier = -1;
+	int rc = c->lookup->get(c, &key, r->value, r->capacity, r->offset, &r->value_len, &r->tier,
+				&r->version);
+	if (rc == LOOKUP_LARGE) {
+		struct large_head head;
+		if (!memory_head(c, &key, &head, &r->version))
+			return REQUEST_AGAIN;
+		rc = large_get(c, r, &head);
+		if (rc == THERMO_MISS)
+			return count_miss(c);
+		counter_add(&cache_shard(c)->hits[r->tier == THERMO_WARM], rc >= 0);
+		return rc;
+	}
+	if (rc != LOOKUP_ABSENT)
+		return rc;
+	return c->cold ? REQUEST_COLD : count_miss(c);
+}
+
+static int cold_error(struct thermo *c, int status)
+{
+	struct shard *shard = cache_shard(c);
+	counter_add(status == THERMO_LOST ? &shard->lost : &shard->errors, 1);
+	return status;
+}
+
+static int finish_get(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+		      uint32_t stripe)
+{
+	struct key key = request_key(r);
+	if (get->status == THERMO_MISS || (get->status == THERMO_OK && !cold_live(c, get)))
+		return count_miss(c);
+	if (get->status != THERMO_OK)
+		return cold_error(c, get->status);
+	r->tier = THERMO_COLD;
+	r->version = get->record.seq;
+	if (get->record.flags & COLD_HEAD) {
+		struct large_head head;
+		if (get->record.value_len != sizeof(head))
+			return cold_error(c, -EILSEQ);
+		memcpy(&head, get->record.value, sizeof(head));
+		promote(c, &key, get, stripe);
+		int rc = large_get(c, r, &head);
+		if (rc == THERMO_MISS)
+			return count_miss(c);
+		counter_add(&cache_shard(c)->cold_hits, rc >= 0);
+		return rc;
+	}
+	size_t len = get->record.value_len;
+	size_t left = r->offset < len ? len - r->offset : 0;
+	size_t n = left < r->capacity ? left : r->capacity;
+	if (n)
+		memcpy(r->value, (const char *)get->record.value + r->offset, n);
+	r->value_len = len;
+	counter_add(&cache_shard(c)->cold_hits, 1);
+	promote(c, &key, get, stripe);
+	return n == left ? THERMO_OK : THERMO_TRUNCATED;
+}
+
+/* ---- get_ref ---- */
+
+static int pin(struct thermo *c, const struct key *key, struct thermo_ref *ref)
+{
+	struct found f;
+	struct view v;
+	int rc = LOOKUP_ABSENT;
+	epoch_enter();
+	if (!c->lookup->find(c, key, &f))
+		goto leave;
+	record_view(f.record, &v);
+	rc = THERMO_MISS;
+	if ((v.flags & RECORD_TOMBSTONE) || (v.expires_ms && v.expires_ms <= cache_now_ms(c)))
+		goto leave;
+	rc = -EFBIG;
+	if (v.flags & RECORD_HEAD)
+		goto leave;
+	/* The entry was there in this epoch, so the segment is freed only after it, and only without pins. */
+	struct segment *segment = place_segment(c, f.place);
+	struct pool *pool = &c->pool[segment->tier];
+	if (atomic_fetch_add(&segment->pins, 1) == 0) {
+		uint64_t segments = (uint64_t)pool->extents_target * pool->per_extent;
+		uint64_t most = segments * c->options.pin_percent / 100;
+		if (atomic_fetch_add(&pool->pinned_segments, 1) >= (most ? most : 1)) {
+			/* If others pinned it meanwhile, the count stays for them. */
+			if (atomic_fetch_sub(&segment->pins, 1) == 1)
+				atomic_fetch_sub(&pool->pinned_segments, 1);
+			rc = THERMO_PIN_LIMIT;
+			goto leave;
+		}
+	}
+	ref->data = v.value;
+	ref->len = v.value_len;
+	ref->version = record_seq(segment, f.record);
+	ref->_pin[0] = (uintptr_t)segment;
+	ref->_pin[1] = (uintptr_t)c;
+	atomic_fetch_add(&c->refs, 1);
+	counter_add(&cache_shard(c)->hits[segment->tier], 1);
+	rc = THERMO_OK;
+leave:
+	epoch_exit();
+	return rc;
+}
+
+void thermo_ref_release(struct thermo_ref *ref)
+{
+	if (!ref || !ref->_pin[0])
+		return;
+	struct segment *segment = (struct segment *)ref->_pin[0];
+	struct thermo *c = (struct thermo *)ref->_pin[1];
+	unsigned tier = segment->tier;
+	if (atomic_fetch_sub(&segment->pins, 1) == 1)
+		atomic_fetch_sub(&c->pool[tier].pinned_segments, 1);
+	memset(ref, 0, sizeof(*ref));
+	atomic_fetch_sub(&c->refs, 1);
+}
+
+static int begin_ref(struct thermo *c, struct thermo_request *r)
+{
+	struct key key = request_key(r);
+	int rc = pin(c, &key, r->value);
+	if (rc == LOOKUP_ABSENT)
+		return c->cold ? REQUEST_COLD : count_miss(c);
+	return rc == THERMO_MISS ? count_miss(c) : rc;
+}
+
+static int finish_ref(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+		      uint32_t stripe)
+{
+	struct key key = request_key(r);
+	if (get->status == THERMO_MISS || (get->status == THERMO_OK && !cold_live(c, get)))
+		return count_miss(c);
+	if (get->status != THERMO_OK)
+		return cold_error(c, get->status);
+	if (get->record.flags & COLD_HEAD)
+		return -EFBIG;
+	promote(c, &key, get, stripe);
+	int rc = pin(c, &key, r->value);
+	if (rc != LOOKUP_ABSENT)
+		return rc;
+	/* No room in DRAM for it just now, or its key moved on: once more, a few times. */
+	if (++r->_state > 64)
+		return THERMO_BUSY;
+	migrate_make_room(c, monotonic_ns() + 1000000);
+	return REQUEST_AGAIN;
+}
+
+/* ---- writes ---- */
+
+/* The head that a key stands for in memory, so that its chunks can go with it. */
+struct old_head request_old_head(struct thermo *c, const struct key *key)
+{
+	struct old_head old = {.there = false};
+	uint64_t version;
+	if (atomic_load_explicit(&c->space[key->space].has_large, memory_order_relaxed))
+		old.there = memory_head(c, key, &old.head, &version);
+	return old;
+}
+
+static bool in_memory(struct thermo *c, const struct key *key)
+{
+	struct found f;
+	epoch_enter();
+	bool there = c->lookup->find(c, key, &f);
+	epoch_exit();
+	return there;
+}
+
+/* A blind write need not know what it replaces, unless that may be a large value in cold. */
+static bool must_look(struct thermo *c, const struct key *key)
+{
+	return c->cold &&
+	       atomic_load_explicit(&c->space[key->space].has_large, memory_order_relaxed) &&
+	       !in_memory(c, key) && cold_may_contain(c->cold, key->space, key->hash);
+}
+
+void request_forget_chunks(struct thermo *c, const struct key *key, const struct old_head *old,
+			   const struct cold_get *get)
+{
+	if (old->there) {
+		large_forget(c, key, &old->head);
+	} else if (get && get->status == THERMO_OK && (get->record.flags & COLD_HEAD) &&
+		   get->record.value_len == sizeof(struct large_head)) {
+		struct large_head head;
+		memcpy(&head, get->record.value, sizeof(head));
+		large_forget(c, key, &head);
+	}
+}
+
+/* put and compare-and-set. get: what cold held, or NULL. */
+static int store(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+		 uint32_t stripe)
+{
+	struct shard *shard = cache_shard(c);
+	if (r->value_len > c->chunk_bytes)
+		return large_put(c, r, get, stripe);
+	struct write w = {
+		.key = request_key(r),
+		.value = r->value,
+		.value_len = (uint32_t)r->value_len,
+		.expires_ms = write_expiry(c, r->space, r->ttl_ms),
+		.conditional = r->op == THERMO_OP_CAS,
+		.expected = r->version,
+	};
+	struct old_head old = request_old_head(c, &w.key);
+	if (get && r->op == THERMO_OP_CAS)
+		write_knows(c, &w, get, stripe);
+	int rc = write_record(c, &w);
+	if (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN)
+		return REQUEST_COLD;
+	if (rc == THERMO_OK || rc == THERMO_CONFLICT)
+		r->version = w.version;
+	if (rc == THERMO_OK) {
+		counter_add(&shard->puts, 1);
+		request_forget_chunks(c, &w.key, &old, get);
+	} else if (rc == THERMO_CONFLICT) {
+		counter_add(&shard->conflicts, 1);
+	}
+	return rc;
+}
+
+static int begin_store(struct thermo *c, struct thermo_request *r)
+{
+	if (unlikely(atomic_load_explicit(&r->space->has_large, memory_order_relaxed)) &&
+	    r->op == THERMO_OP_PUT) {
+		struct key key = request_key(r);
+		if (must_look(c, &key))
+			return REQUEST_COLD;
+	}
+	return store(c, r, NULL, 0);
+}
+
+/* delete, remove, erase. */
+static int discard(struct thermo *c, struct thermo_request *r, const struct cold_get *get)
+{
+	struct write w = {.key = request_key(r)};
+	struct old_head old = request_old_head(c, &w.key);
+	int rc = write_tombstone(c, &w);
+	if (rc != THERMO_OK)
+		return rc;
+	counter_add(&cache_shard(c)->deletes, 1);
+	request_forget_chunks(c, &w.key, &old, get);
+	if (r->op == THERMO_OP_ERASE && c->cold) {
+		struct cold_get identity = {
+			.key = r->key,
+			.key_len = r->key_len,
+			.hash = w.key.hash,
+			.space = r->space->id,
+		};
+		return cold_erase(c->cold, &identity, r->ttl_ms);
+	}
+	if (r->op == THERMO_OP_REMOVE)
+		return w.existed || (get && cold_live(c, get)) ? THERMO_OK : THERMO_MISS;
+	return THERMO_OK;
+}
+
+static int begin_discard(struct thermo *c, struct thermo_request *r)
+{
+	struct key key = request_key(r);
+	if (r->op == THERMO_OP_REMOVE) {
+		if (c->cold && !in_memory(c, &key) &&
+		    cold_may_contain(c->cold, key.space, key.hash))
+			return REQUEST_COLD;
+	} else if (must_look(c, &key)) {
+		return REQUEST_COLD;
+	}
+	return discard(c, r, NULL);
+}
+
+static int finish_discard(struct thermo *c, struct thermo_request *r, const struct cold_get *get)
+{
+	if (get->status < 0)
+		return cold_error(c, get->status);
+	if (r->op == THERMO_OP_REMOVE && !cold_live(c, get)) {
+		struct key key = request_key(r);
+		if (!in_memory(c, &key))
+			return THERMO_MISS;
+	}
+	return discard(c, r, get);
+}
+
+/* touch: the record again, with another expiry, on condition that it is still that version. */
+static int retouch(struct thermo *c, struct thermo_request *r, const struct view *v,
+		   uint64_t version, const struct cold_get *get, uint32_t stripe)
+{
+	struct write w = {
+		.key = request_key(r),
+		.value = v->value,
+		.value_len = v->value_len,
+		.flags = v->flags & RECORD_HEAD,
+		.expires_ms = write_expiry(c, r->space, r->ttl_ms),
+		.conditional = true,
+		.expected = version,
+	};
+	if (get)
+		write_knows(c, &w, get, stripe);
+	int rc = write_record(c, &w);
+	if (rc == THERMO_CONFLICT || rc == WRITE_AGAIN || rc == WRITE_NEEDS_COLD)
+		return REQUEST_AGAIN;
+	if (rc == THERMO_OK)
+		r->version = w.version;
+	return rc;
+}
+
+static int begin_touch(struct thermo *c, struct thermo_request *r)
+{
+	struct key key = request_key(r);
+	struct found f;
+	struct view v;
+	char *copy = NULL;
+	uint64_t version = 0;
+	int rc = REQUEST_COLD;
+	epoch_enter();
+	if (c->lookup->find(c, &key, &f)) {
+		record_view(f.record, &v);
+		rc = THERMO_MISS;
+		if (!(v.flags & RECORD_TOMBSTONE) &&
+		    (!v.expires_ms || v.expires_ms > cache_now_ms(c))) {
+			rc = -ENOMEM;
+			copy = heap_alloc(c->heap, v.value_len + 1);
+		}
+		if (copy) {
+			memcpy(copy, v.value, v.value_len);
+			v.value = copy;
+			version = record_seq(place_segment(c, f.place), f.record);
+		}
+	} else if (!c->cold) {
+		rc = THERMO_MISS;
+	}
+	epoch_exit();
+	if (copy) {
+		rc = retouch(c, r, &v, version, NULL, 0);
+		heap_free(c->heap, copy);
+	}
+	return rc;
+}
+
+static int finish_touch(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+			uint32_t stripe)
+{
+	if (get->status == THERMO_MISS || (get->status == THERMO_OK && !cold_live(c, get)))
+		return THERMO_MISS;
+	if (get->status != THERMO_OK)
+		return cold_error(c, get->status);
+	struct view v = {
+		.value = get->record.value,
+		.value_len = get->record.value_len,
+		.flags = get->record.flags & COLD_HEAD ? RECORD_HEAD : 0,
+	};
+	return retouch(c, r, &v, get->record.seq, get, stripe);
+}
+
+/* ---- exists ---- */
+
+/* When the clock of sequence numbers stood there. */
+static uint64_t age_of(struct thermo *c, uint64_t seq)
+{
+	uint64_t now = cache_now_ms(c), written = now;
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t low = 0, high = c->ages; low < high;) {
+		uint32_t middle = low + (high - low) / 2;
+		if (c->age[middle].clock <= seq) {
+			written = c->age[middle].ms;
+			low = middle + 1;
+		} else {
+			high = middle;
+		}
+	}
+	if (c->ages && seq < c->age[0].clock)
+		written = c->age[0].ms;
+	pthread_mutex_unlock(&c->lock);
+	return now > written ? now - written : 0;
+}
+
+static void describe(struct thermo *c, struct thermo_info *info, enum thermo_tier tier,
+		     const void *value, uint64_t value_len, bool head, uint64_t version,
+		     uint64_t expires_ms)
+{
+	if (!info)
+		return;
+	memset(info, 0, sizeof(*info));
+	info->tier = tier;
+	info->value_len = value_len;
+	if (head && value_len == sizeof(struct large_head)) {
+		struct large_head large;
+		memcpy(&large, value, sizeof(large));
+		info->value_len = large.len;
+	}
+	info->version = version;
+	info->expires_ms = expires_ms;
+	info->age_ms = age_of(c, version);
+}
+
+static int begin_exists(struct thermo *c, struct thermo_request *r)
+{
+	struct key key = request_key(r);
+	struct found f;
+	struct view v;
+	int rc = c->cold ? REQUEST_COLD : THERMO_MISS;
+	epoch_enter();
+	if (c->lookup->find(c, &key, &f)) {
+		record_view(f.record, &v);
+		rc = THERMO_MISS;
+		if (!(v.flags & RECORD_TOMBSTONE) &&
+		    (!v.expires_ms || v.expires_ms > cache_now_ms(c))) {
+			describe(c, r->value, (enum thermo_tier)place_tier(f.place), v.value,
+				 v.value_len, v.flags & RECORD_HEAD,
+				 record_seq(place_segment(c, f.place), f.record), v.expires_ms);
+			rc = THERMO_OK;
+		}
+	}
+	epoch_exit();
+	return rc;
+}
+
+static int finish_exists(struct thermo *c, struct thermo_request *r, const struct cold_get *get)
+{
+	if (get->status == THERMO_MISS || (get->status == THERMO_OK && !cold_live(c, get)))
+		return THERMO_MISS;
+	if (get->status != THERMO_OK)
+		return cold_error(c, get->status);
+	describe(c, r->value, THERMO_COLD, get->record.value, get->record.value_len,
+		 get->record.flags & COLD_HEAD, get->record.seq, get->record.expires_ms);
+	return THERMO_OK;
+}
+
+/* ---- the course ---- */
+
+int request_begin(struct thermo *c, struct thermo_request *r)
+{
+	switch (r->op) {
+	case THERMO_OP_GET:
+		return begin_get(c, r);
+	case THERMO_OP_PUT:
+	case THERMO_OP_CAS:
+		return begin_store(c, r);
+	case THERMO_OP_DELETE:
+	case THERMO_OP_REMOVE:
+	case THERMO_OP_ERASE:
+		return begin_discard(c, r);
+	case THERMO_OP_TOUCH:
+		return begin_touch(c, r);
+	case THERMO_OP_EXISTS:
+		return begin_exists(c, r);
+	case THERMO_OP_GET_REF:
+		return begin_ref(c, r);
+	default:
+		return -EINVAL;
+	}
+}
+
+int request_finish(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+		   uint32_t stripe)
+{
+	switch (r->op) {
+	case THERMO_OP_GET:
+		return finish_get(c, r, get, stripe);
+	case THERMO_OP_PUT:
+	case THERMO_OP_CAS:
+		if (get->status < 0)
+			return cold_error(c, get->status);
+		return store(c, r, get, stripe);
+	case THERMO_OP_DELETE:
+	case THERMO_OP_REMOVE:
+	case THERMO_OP_ERASE:
+		return finish_discard(c, r, get);
+	case THERMO_OP_TOUCH:
+		return finish_touch(c, r, get, stripe);
+	case THERMO_OP_EXISTS:
+		return finish_exists(c, r, get);
+	case THERMO_OP_GET_REF:
+		return finish_ref(c, r, get, stripe);
+	default:
+		return -EINVAL;
+	}
+}

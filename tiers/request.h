@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One request from begin to end, and a runner that has many of them under way.
+ *
+ *   request_begin --(memory knows)--> status
+ *        |  REQUEST_COLD                            ^
+ *        v                                          |
+ *   flight: stripe read, cold_get_start ... --> request_finish --(REQUEST_AGAIN)--> request_begin
+ *
+ * A runner is used by one thread at a time: the synchronous calls take one from the cache's idle ones, a
+ * queue owns one.
+ */
+#ifndef TIERS_REQUEST_H
+#define TIERS_REQUEST_H
+
+#include "tiers/engine.h"
+
+enum { REQUEST_COLD = 96, REQUEST_AGAIN = 97 };
+
+struct flight {
+	struct cold_get get;
+	struct thermo_request *request;
+	uint32_t stripe;
+	struct flight *prev, *next;
+};
+
+struct runner {
+	struct thermo *cache;
+	struct cold_io *io;     /* NULL without a cold tier */
+	struct flight *idle;    /* linked by next */
+	struct flight *airborne; /* doubly linked */
+	uint32_t flights;       /* airborne */
+	struct thermo_request *done_head, *done_tail; /* linked by _next */
+	struct runner *next;    /* in the cache's list of idle runners */
+};
+
+int runner_open(struct thermo *c, struct runner **runner);
+void runner_close(struct runner **runner); /* cancels what is airborne */
+struct runner *runner_take(struct thermo *c); /* NULL: no memory */
+void runner_give(struct runner *runner);
+
+/* Runs the request, or begins its device read; a finished one goes to the runner's done list. */
+void runner_start(struct runner *runner, struct thermo_request *request);
+/* The same for one that is known not to be in memory. */
+void runner_start_cold(struct runner *runner, struct thermo_request *request);
+void runner_submit(struct runner *runner);
+/* Waits up to timeout_ns for device reads and carries on what they were for. */
+void runner_wait(struct runner *runner, int64_t timeout_ns);
+/* Takes a request's read back: true, or false if it has none. */
+bool runner_cancel(struct runner *runner, struct thermo_request *request);
+/* Puts a request that has its status on the done list. */
+void runner_finish(struct runner *runner, struct thermo_request *request, int status);
+/* Waits for all that is airborne, and forgets who is done. */
+void runner_finish_all(struct runner *runner);
+struct thermo_request *runner_done(struct runner *runner); /* NULL: none */
+
+int request_begin(struct thermo *c, struct thermo_request *request);
+int request_finish(struct thermo *c, struct thermo_request *request, const struct cold_get *get,
+		   uint32_t stripe);
+/* -EINVAL and the like, before anything is begun. */
+int request_check(const struct thermo_request *request);
+
+/* ---- large.c ---- */
+struct large_head {
+	uint64_t len;
+	uint64_t generation[2]; /* names its chunks: random at open, and counted */
+	uint32_t chunk_bytes;
+	uint32_t chunks;
+};
+
+/* Chunks first, then the head; get: what cold held of the key, or NULL. As request_finish. */
+int large_put(struct thermo *c, struct thermo_request *request, const struct cold_get *get,
+	      uint32_t stripe);
+/* Reads [offset, offset + capacity) of the value that head describes, chunks from every tier. OK,
+ * TRUNCATED, MISS (a chunk was evicted), or an error. */
+int large_get(struct thermo *c, struct thermo_request *request, const struct large_head *head);
+/* Removes the chunks of a head that is no longer reachable. */
+void large_forget(struct thermo *c, const struct key *key, const struct large_head *head);
+/* The head in memory, and forgetting what a write replaced: request.c. */
+struct old_head {
+	struct large_head head;
+	bool there;
+};
+struct old_head request_old_head(struct thermo *c, const struct key *key);
+void request_forget_chunks(struct thermo *c, const struct key *key, const struct old_head *old,
+			   const struct cold_get *get);
+
+#endif

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests under way, and the synchronous calls built on them. See request.h. */
+#include "tiers/request.h"
+
+#include <errno.h>
+
+#define DEPTH 64 /* device reads at a time */
+
+int runner_open(struct thermo *c, struct runner **out)
+{
+	struct runner *r = heap_zalloc(c->heap, 1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	r->cache = c;
+	if (c->cold) {
+		int rc = cold_io_open(c->cold, DEPTH, &r->io);
+		if (rc) {
+			heap_free(c->heap, r);
+			return rc;
+		}
+	}
+	*out = r;
+	return 0;
+}
+
+void runner_close(struct runner **runner)
+{
+	struct runner *r = *runner;
+	while (r->airborne)
+		runner_cancel(r, r->airborne->request);
+	while (r->idle) {
+		struct flight *flight = r->idle;
+		r->idle = flight->next;
+		heap_free(r->cache->heap, flight);
+	}
+	if (r->io)
+		cold_io_close(&r->io);
+	heap_free(r->cache->heap, r);
+	*runner = NULL;
+}
+
+struct runner *runner_take(struct thermo *c)
+{
+	pthread_mutex_lock(&c->runner_lock);
+	struct runner *r = c->runners;
+	if (r)
+		c->runners = r->next;
+	pthread_mutex_unlock(&c->runner_lock);
+	if (!r && runner_open(c, &r) != 0)
+		return NULL;
+	r->next = NULL;
+	return r;
+}
+
+void runner_give(struct runner *r)
+{
+	struct thermo *c = r->cache;
+	check(!r->airborne && !r->done_head);
+	pthread_mutex_lock(&c->runner_lock);
+	r->next = c->runners;
+	c->runners = r;
+	pthread_mutex_unlock(&c->runner_lock);
+}
+
+void runner_finish(struct runner *r, struct thermo_request *request, int status)
+{
+	request->status = status;
+	request->_next = NULL;
+	request->_private = NULL;
+	if (r->done_tail)
+		r->done_tail->_next = request;
+	else
+		r->done_head = request;
+	r->done_tail = request;
+}
+
+struct thermo_request *runner_done(struct runner *r)
+{
+	struct thermo_request *request = r->done_head;
+	if (request) {
+		r->done_head = request->_next;
+		if (!r->done_head)
+			r->done_tail = NULL;
+		request->_next = NULL;
+	}
+	return request;
+}
+
+static struct flight *flight_take(struct runner *r)
+{
+	struct flight *f = r->idle;
+	if (f)
+		r->idle = f->next;
+	else
+		f = heap_alloc(r->cache->heap, sizeof(*f));
+	if (!f)
+		return NULL;
+	memset(f, 0, sizeof(*f));
+	f->next = r->airborne;
+	if (f->next)
+		f->next->prev = f;
+	r->airborne = f;
+	r->flights++;
+	return f;
+}
+
+static void flight_end(struct runner *r, struct flight *f)
+{
+	if (f->prev)
+		f->prev->next = f->next;
+	else
+		r->airborne = f->next;
+	if (f->next)
+		f->next->prev = f->prev;
+	r->flights--;
+	atomic_fetch_sub(&f->request->space->calls, 1);
+	f->next = r->idle;
+	r->idle = f;
+}
+
+/* A cold read has ended: what it was for goes on. */
+static void carry_on(struct runner *r, struct flight *f)
+{
+	struct thermo_request *request = f->request;
+	int rc = request_finish(r->cache, request, &f->get, f->stripe);
+	cold_get_release(r->io, &f->get);
+	flight_end(r, f);
+	if (rc == REQUEST_COLD)
+		runner_start_cold(r, request);
+	else if (rc == REQUEST_AGAIN)
+		runner_start(r, request);
+	else
+		runner_finish(r, request, rc);
+}
+
+void runner_start_cold(struct runner *r, struct thermo_request *request)
+{
+	struct flight *f = flight_take(r);
+	if (!f) {
+		runner_finish(r, request, -ENOMEM);
+		return;
+	}
+	struct key key = key_make(request->space, request->key, request->key_len, 0);
+	f->request = request;
+	request->_private = f;
+	request->status = THERMO_PENDING;
+	atomic_fetch_add(&request->space->calls, 1);
+	f->get.key = request->key;
+	f->get.key_len = request->key_len;
+	f->get.hash = key.hash;
+	f->get.space = key.space;
+	f->get.user = f;
+	/* Read before the runs are pinned: whatever is unlinked later shows. */
+	f->stripe = stripe_read(r->cache, key.hash);
+	if (cold_get_start(r->io, &f->get) == 1)
+		carry_on(r, f);
+}
+
+void runner_start(struct runner *r, struct thermo_request *request)
+{
+	int rc;
+	do {
+		rc = request_begin(r->cache, request);
+	} while (rc == REQUEST_AGAIN);
+	if (rc == REQUEST_COLD)
+		runner_start_cold(r, request);
+	else
+		runner_finish(r, request, rc);
+}
+
+void runner_submit(struct runner *r)
+{
+	if (r->io && r->flights)
+		cold_io_submit(r->io);
+}
+
+void runner_wait(struct runner *r, int64_t timeout_ns)
+{
+	struct cold_get *done[32];
+	unsigned n = cold_io_wait(r->io, done, 32, timeout_ns);
+	for (unsigned i = 0; i < n; i++)
+		carry_on(r, done[i]->user);
+	if (n)
+		runner_submit(r);
+}
+
+bool runner_cancel(struct runner *r, struct thermo_request *request)
+{
+	struct flight *f = request->_private;
+	if (!f)
+		return false;
+	cold_get_cancel(r->io, &f->get);
+	flight_end(r, f);
+	request->_private = NULL;
+	return true;
+}
+
+/* Until nothing is airborne, or the deadline: what is left then is PENDING. */
+static void run_out(struct runner *r, uint64_t began, int64_t deadline_ns)
+{
+	runner_submit(r);
+	while (r->flights) {
+		int64_t left = -1;
+		if (deadline_ns >= 0) {
+			uint64_t spent = monotonic_ns() - began;
+			left = spent < (uint64_t)deadline_ns ? deadline_ns - (int64_t)spent : 0;
+		}
+		runner_wait(r, left);
+		if (left == 0 && r->flights)
+			break;
+	}
+	while (r->airborne) {
+		struct thermo_request *request = r->airborne->request;
+		runner_cancel(r, request);
+		counter_add(&cache_shard(r->cache)->pending, 1);
+		request->status = THERMO_PENDING;
+	}
+	while (runner_done(r))
+		;
+}
+
+void runner_finish_all(struct runner *r)
+{
+	run_out(r, 0, -1);
+}
+
+/* Carries one request to its end. */
+static int run_one(struct thermo_request *request)
+{
+	int rc = request_check(request);
+	if (rc)
+		return rc;
+	struct thermo *c = request->space->cache;
+	request->_private = NULL;
+	request->_state = 0;
+	do {
+		rc = request_begin(c, request);
+	} while (rc == REQUEST_AGAIN);
+	if (rc != REQUEST_COLD)
+		return rc;
+	struct runner *r = runner_take(c);
+	if (!r)
+		return -ENOMEM;
+	uint64_t began = monotonic_ns();
+	runner_start_cold(r, request);
+	run_out(r, began, -1);
+	runner_give(r);
+	return request->status;
+}
+
+/* ---- Single keys ---- */
+
+int thermo_get(struct thermo_space *space, const void *key, size_t key_len, void *value,
+	       size_t capacity, size_t *value_len)
+{
+	if (likely(space && key && key_len - 1 < THERMO_KEY_MAX && (value || !capacity) &&
+		   !cache_forked(space->cache) &&
+		   atomic_load_explicit(&space->state, memory_order_relaxed) == SPACE_OPEN)) {
+		struct thermo *c = space->cache;
+		struct key k = key_make(space, key, key_len, 0);
+		size_t len = 0;
+		int rc = c->lookup->get(c, &k, value, capacity, 0, &len, NULL, NULL);
+		if (value_len)
+			*value_len = len;
+		if (likely(rc < LOOKUP_ABSENT))
+			return rc;
+	}
+	return thermo_get_range(space, key, key_len, 0, value, capacity, NULL, value_len);
+}
+
+int thermo_get_range(struct thermo_space *space, const void *key, size_t key_len, uint64_t offset,
+		     void *value, size_t capacity, size_t *copied, size_t *value_len)
+{
+	struct thermo_request r = {
+		.space = space,
+		.op = THERMO_OP_GET,
+		.key = key,
+		.key_len = key_len > THERMO_KEY_MAX ? 0 : (uint32_t)key_len,
+		.value = value,
+		.capacity = capacity,
+		.offset = offset,
+	};
+	int rc = run_one(&r);
+	bool ok = rc == THERMO_OK || rc == THERMO_TRUNCATED;
+	if (value_len)
+		*value_len = ok ? r.value_len : 0;
+	if (copied) {
+		size_t left = ok && offset < r.value_len ? r.value_len - offset : 0;
+		*copied = left < capacity ? left : capacity;
+	}
+	return rc;
+}
+
+static struct thermo_request plain(struct thermo_space *space, enum thermo_op op, const void *key,
+				   size_t key_len)
+{
+	return (struct thermo_request){
+		.space = space,
+		.op = (uint16_t)op,
+		.key = key,
+		.key_len = key_len > THERMO_KEY_MAX ? 0 : (uint32_t)key_len,
+	};
+}
+
+int thermo_get_ref(struct thermo_space *space, const void *key, size_t key_len,
+		   struct thermo_ref *ref)
+{
+	struct thermo_request r = plain(space, THERMO_OP_GET_REF, key, key_len);
+	r.value = ref;
+	return run_one(&r);
+}
+
+int thermo_put(struct thermo_space *space, const void *key, size_t key_len, const void *value,
+	       size_t value_len, int64_t ttl_ms)
+{
+	struct thermo_request r = plain(space, THERMO_OP_PUT, key, key_len);
+	r.value = (void *)(uintptr_t)value;
+	r.value_len = value_len;
+	r.ttl_ms = ttl_ms;
+	return run_one(&r);
+}
+
+int thermo_delete(struct thermo_space *space, const void *key, size_t key_len)
+{
+	struct thermo_request r = plain(space, THERMO_OP_DELETE, key, key_len);
+	return run_one(&r);
+}
+
+int thermo_remove(struct thermo_space *space, const void *key, size_t key_len)
+{
+	struct thermo_request r = plain(space, THERMO_OP_REMOVE, key, key_len);
+	return run_one(&r);
+}
+
+int thermo_erase(struct thermo_space *space, const void *key, size_t key_len, int64_t timeout_ns)
+{
+	struct thermo_request r = plain(space, THERMO_OP_ERASE, key, key_len);
+	r.ttl_ms = timeout_ns;
+	return run_one(&r);
+}
+
+int thermo_touch(struct thermo_space *space, const void *key, size_t key_len, int64_t ttl_ms)
+{
+	struct thermo_request r = plain(space, THERMO_OP_TOUCH, key, key_len);
+	r.ttl_ms = ttl_ms;
+	return run_one(&r);
+}
+
+int thermo_exists(struct thermo_space *space, const void *key, size_t key_len,
+		  struct thermo_info *info)
+{
+	struct thermo_request r = plain(space, THERMO_OP_EXISTS, key, key_len);
+	r.value = info;
+	return run_one(&r);
+}
+
+int thermo_cas(struct thermo_space *space, const void *key, size_t key_len, const void *value,
+	       size_t value_len, int64_t ttl_ms, uint64_t expected, uint64_t *version)
+{
+	struct thermo_request r = plain(space, THERMO_OP_CAS, key, key_len);
+	r.value = (void *)(uintptr_t)value;
+	r.value_len = value_len;
+	r.ttl_ms = ttl_ms;
+	r.version = expected;
+	int rc = run_one(&r);
+	if (version && (rc == THERMO_OK || rc == THERMO_CONFLICT))
+		*version = r.version;
+	return rc;
+}
+
+/* ---- Batches ---- */
+
+/* Up to PROBES gets of one cache: cold reads go out before DRAM is touched. */
+static void get_group(struct thermo *c, struct thermo_request **group, unsigned n,
+		      struct runner **runner)
+{
+	struct probe probes[PROBES];
+	epoch_enter();
+	c->lookup->probe(c, group, n, probes);
+	epoch_exit();
+	if (c->cold) {
+		unsigned stay = 0;
+		for (unsigned i = 0; i < n; i++) {
+			if (group[i]->status != LOOKUP_ABSENT) {
+				probes[stay] = probes[i];
+				group[stay++] = group[i];
+				continue;
+			}
+			if (!*runner)
+				*runner = runner_take(c);
+			if (*runner)
+				runner_start(*runner, group[i]); /* looks once more: it may have come */
+			else
+				group[i]->status = -ENOMEM;
+		}
+		n = stay;
+		if (*runner)
+			runner_submit(*runner);
+	}
+	epoch_enter();
+	c->lookup->fetch(c, group, n, probes);
+	epoch_exit();
+	for (unsigned i = 0; i < n; i++) {
+		struct thermo_request *r = group[i];
+		if (likely(r->status < LOOKUP_ABSENT))
+			continue;
+		if (r->status == LOOKUP_ABSENT && !c->cold) {
+			counter_add(&cache_shard(c)->misses, 1);
+			r->status = THERMO_MISS;
+			continue;
+		}
+		if (!*runner)
+			*runner = runner_take(c);
+		if (*runner)
+			runner_start(*runner, r);
+		else
+			r->status = -ENOMEM;
+	}
+}
+
+static int batch_check(struct thermo_request *requests, size_t n, enum thermo_op op)
+{
+	for (size_t i = 0; i < n; i++) {
+		requests[i].op = (uint16_t)op;
+		requests[i]._private = NULL;
+		requests[i]._state = 0;
+		requests[i].status = request_check(&requests[i]);
+		if (unlikely(requests[i].status == -ECHILD))
+			return -ECHILD;
+		if (requests[i].space && requests[0].space &&
+		    requests[i].space->cache != requests[0].space->cache)
+			return -EXDEV;
+	}
+	return 0;
+}
+
+int thermo_get_batch(struct thermo_request *requests, size_t n, int64_t deadline_ns)
+{
+	if (n && !requests)
+		return -EINVAL;
+	int rc = batch_check(requests, n, THERMO_OP_GET);
+	if (rc || !n)
+		return rc;
+	uint64_t began = deadline_ns >= 0 ? monotonic_ns() : 0;
+	struct runner *runner = NULL;
+	struct thermo *c = NULL;
+	for (size_t i = 0; i < n;) {
+		struct thermo_request *group[PROBES];
+		unsigned m = 0;
+		for (; i < n && m < PROBES; i++) {
+			struct thermo_request *r = &requests[i];
+			if (unlikely(r->status))
+				continue;
+			r->tier = -1;
+			c = r->space->cache;
+			group[m++] = r;
+		}
+		if (m)
+			get_group(c, group, m, &runner);
+	}
+	if (runner) {
+		run_out(runner, began, deadline_ns);
+		runner_give(runner);
+	}
+	return THERMO_OK;
+}
+
+static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op op,
+		       int64_t deadline_ns)
+{
+	if (n && !requests)
+		return -EINVAL;
+	int rc = batch_check(requests, n, op);
+	if (rc || !n)
+		return rc;
+	uint64_t began = deadline_ns >= 0 ? monotonic_ns() : 0;
+	for (size_t i = 0; i < n; i++) {
+		struct thermo_request *r = &requests[i];
+		if (i + 8 < n && requests[i + 8].status == 0) {
+			struct thermo_request *ahead = &requests[i + 8];
+			index_prefetch(ahead->space->cache->index,
+				       key_hash(ahead->space->id, ahead->key, ahead->key_len, 0));
+		}
+		if (r->status)
+			continue;
+		if (deadline_ns >= 0 && monotonic_ns() - began > (uint64_t)deadline_ns)
+			r->status = THERMO_PENDING;
+		else
+			r->status = run_one(r);
+	}
+	return THERMO_OK;
+}
+
+int thermo_put_batch(struct thermo_request *requests, size_t n, int64_t deadline_ns)
+{
+	return write_batch(requests, n, THERMO_OP_PUT, deadline_ns);
+}
+
+int thermo_delete_batch(struct thermo_request *requests, size_t n, int64_t deadline_ns)
+{
+	return write_batch(requests, n, THERMO_OP_DELETE, deadline_ns);
+}

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writing: room in segments, and the mutations of what the index knows.
+ *
+ * A writer reserves bytes in its lane's open segment (a compare-and-swap on `used`), copies key and value
+ * there, then locks the key's bucket, decides (sequence number, shadowing, conditions), completes the
+ * head and publishes the place. What was reserved and not published is a dead record: a segment can
+ * always be walked from its start. A segment is walked only when the epoch of its sealing has passed, and
+ * writers hold an epoch from reservation to publication.
+ */
+#include "tiers/engine.h"
+
+#include <errno.h>
+#include <sched.h>
+
+enum { TRY_NO_ROOM = 80, TRY_WIDE = 81 };
+
+#define HOUR_MS UINT64_C(3600000)
+
+static unsigned class_of(struct thermo *c, uint64_t expires_ms)
+{
+	if (!expires_ms)
+		return 0;
+	uint64_t now = cache_now_ms(c);
+	uint64_t left = expires_ms > now ? expires_ms - now : 0;
+	return left <= HOUR_MS ? 1 : left <= 24 * HOUR_MS ? 2 : 3;
+}
+
+uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms)
+{
+	if (ttl_ms == THERMO_TTL_DEFAULT)
+		ttl_ms = __atomic_load_n(&space->options.ttl_ms, __ATOMIC_RELAXED);
+	if (ttl_ms <= 0)
+		return 0;
+	uint64_t now = cache_now_ms(c);
+	return (uint64_t)ttl_ms > UINT64_MAX - now ? UINT64_MAX : now + (uint64_t)ttl_ms;
+}
+
+void write_dead(char *to, uint32_t bytes)
+{
+	uint64_t head = head_make(0, 1, bytes - 8 - 1, 0); /* space 0 is nobody's */
+	memcpy(to, &head, 8);
+}
+
+void segment_note(struct segment *segment, uint64_t seq, uint64_t expires_ms)
+{
+	uint64_t last = expires_ms ? expires_ms : UINT64_MAX;
+	uint64_t now = atomic_load_explicit(&segment->max_seq, memory_order_relaxed);
+	while (now < seq && !atomic_compare_exchange_weak_explicit(&segment->max_seq, &now, seq,
+								   memory_order_relaxed,
+								   memory_order_relaxed))
+		;
+	now = atomic_load_explicit(&segment->expires_max, memory_order_relaxed);
+	while (now < last && !atomic_compare_exchange_weak_explicit(
+				     &segment->expires_max, &now, last, memory_order_relaxed,
+				     memory_order_relaxed))
+		;
+}
+
+/* ---- Segments, under lock ---- */
+
+static void note_age(struct thermo *c, uint64_t ms)
+{
+	uint64_t clock = atomic_load(&c->clock);
+	if (c->ages && c->age[c->ages - 1].clock == clock)
+		return;
+	if (c->ages == AGES) { /* thin out the older half */
+		for (uint32_t i = 0; i < AGES / 4; i++)
+			c->age[i] = c->age[2 * i];
+		memmove(&c->age[AGES / 4], &c->age[AGES / 2], sizeof(c->age[0]) * (AGES / 2));
+		c->ages -= AGES / 4;
+	}
+	c->age[c->ages].clock = clock;
+	c->age[c->ages++].ms = ms;
+}
+
+struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsigned tier,
+			     unsigned queue, unsigned klass, uint32_t leave)
+{
+	struct segment *s = pool_take(&c->pool[tier], leave);
+	if (!s)
+		return NULL;
+	uint64_t clock = atomic_load(&c->clock);
+	s->base_seq = clock > RECORD_DELTA_MAX / 2 ? clock - RECORD_DELTA_MAX / 2 : 0;
+	s->born = s->opened = atomic_fetch_add(&c->order, 1) + 1;
+	s->born_ms = cache_now_ms(c);
+	s->space = space->id;
+	s->queue = (uint8_t)queue;
+	s->klass = (uint8_t)klass;
+	s->limbo_epoch = 0;
+	s->sealed_epoch = UINT64_MAX;
+	space->segments[tier]++;
+	c->open_segments++;
+	note_age(c, s->born_ms);
+	return s;
+}
+
+void segment_seal(struct thermo *c, struct segment *s)
+{
+	struct pool *pool = &c->pool[s->tier];
+	uint32_t used = atomic_exchange(&s->used, pool->segment_bytes);
+	if (used < pool->segment_bytes) /* a head of zero ends the walk */
+		memset(segment_start(pool, s) + used, 0, 8);
+	/* The clock moves on with every segment, so that ages can be told from sequence numbers. */
+	atomic_fetch_add(&c->clock, 1);
+	s->sealed_epoch = epoch_advance();
+	atomic_store(&s->state, SEGMENT_SEALED);
+	segment_list_insert(&c->queue[s->tier][s->queue], s);
+	c->open_segments--;
+}
+
+/* Seals the open segment that was opened first, of all lanes, so that open ones stay few. */
+static void seal_oldest_lane(struct thermo *c)
+{
+	struct lane *oldest = NULL;
+	uint64_t born = UINT64_MAX;
+	for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
+		struct thermo_space *space = &c->space[id];
+		if (atomic_load(&space->state) == SPACE_NONE)
+			continue;
+		struct lane *lanes = &space->lane[0][0][0];
+		for (unsigned i = 0; i < QUEUES * CLASSES * LANES_MAX; i++) {
+			struct segment *s = atomic_load(&lanes[i].open);
+			if (s && s->born < born) {
+				born = s->born;
+				oldest = &lanes[i];
+			}
+		}
+	}
+	if (oldest)
+		segment_seal(c, atomic_exchange(&oldest->open, NULL));
+}
+
+static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lane *lane,
+			struct segment *full, unsigned queue, unsigned klass)
+{
+	bool ok = true;
+	pthread_mutex_lock(&c->lock);
+	if (atomic_load(&lane->open) == full) {
+		if (!full && c->open_segments >= c->open_segments_max)
+			seal_oldest_lane(c);
+		struct segment *s =
+			segment_open(c, space, THERMO_HOT, queue, klass, c->reserve[THERMO_HOT]);
+		ok = s != NULL;
+		if (ok) {
+			if (full)
+				segment_seal(c, full);
+			atomic_store_explicit(&lane->open, s, memory_order_release);
+		}
+	}
+	bool low = c->pool[THERMO_HOT].free.count <= c->reserve[THERMO_HOT] * 2;
+	pthread_mutex_unlock(&c->lock);
+	if (low)
+		migrate_kick(c);
+	return ok;
+}
+
+/* Few open segments: where the limit is reached, time-to-live classes and threads share. */
+static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, unsigned queue,
+				unsigned *klass)
+{
+	unsigned number = c->lanes > 1 ? (unsigned)sched_getcpu() % c->lanes : 0;
+	struct lane *lane = &space->lane[queue][*klass][number];
+	if (likely(atomic_load_explicit(&lane->open, memory_order_relaxed) != NULL) ||
+	    __atomic_load_n(&c->open_segments, __ATOMIC_RELAXED) < c->open_segments_max)
+		return lane;
+	*klass = 0;
+	return &space->lane[queue][0][0];
+}
+
+char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue, unsigned klass,
+		    uint32_t bytes, struct segment **segment)
+{
+	const uint32_t cap = c->pool[THERMO_HOT].segment_bytes;
+	check(bytes <= cap);
+	struct lane *lane = choose_lane(c, space, queue, &klass);
+	for (;;) {
+		struct segment *s = atomic_load_explicit(&lane->open, memory_order_acquire);
+		if (likely(s != NULL)) {
+			uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
+			while (used + bytes <= cap)
+				if (atomic_compare_exchange_weak_explicit(
+					    &s->used, &used, used + bytes, memory_order_relaxed,
+					    memory_order_relaxed)) {
+					*segment = s;
+					return segment_start(&c->pool[THERMO_HOT], s) + used;
+				}
+		}
+		if (!lane_refill(c, space, lane, s, queue, klass))
+			return NULL;
+	}
+}
+
+void stripe_bump(struct thermo *c, uint64_t hash)
+{
+	atomic_fetch_add_explicit(&c->stripe[hash & (STRIPES - 1)], 1, memory_order_release);
+}
+
+/* ---- Mutations ---- */
+
+/* What stands under a key, its bucket locked. */
+struct standing {
+	struct found found;
+	struct view view;
+	uint64_t seq;
+	bool in_index;
+	bool live;     /* in the index, no tombstone, not expired */
+	bool scanning; /* its segment is being reclaimed: a copy may be on its way to cold */
+};
+
+static void stand(struct thermo *c, const struct key *key, struct standing *old)
+{
+	memset(old, 0, sizeof(*old));
+	old->in_index = c->lookup->find(c, key, &old->found);
+	if (!old->in_index)
+		return;
+	struct segment *segment = place_segment(c, old->found.place);
+	record_view(old->found.record, &old->view);
+	old->seq = record_seq(segment, old->found.record);
+	old->scanning = atomic_load(&segment->state) == SEGMENT_SCANNING;
+	old->live = !(old->view.flags & RECORD_TOMBSTONE) &&
+		    (!old->view.expires_ms || old->view.expires_ms > cache_now_ms(c));
+}
+
+static bool cold_empty(struct thermo *c)
+{
+	return !c->cold || (!atomic_load(&c->demoting) && cold_max_seq(c->cold) == 0);
+}
+
+/* Is there, or will there be, a version in cold below what stands? */
+static bool shadows(struct thermo *c, const struct write *w, const struct standing *old)
+{
+	if (!c->cold)
+		return false;
+	if (!old->in_index)
+		return w->known_cold ? w->cold_seq != 0 : !cold_empty(c);
+	return old->scanning || (old->view.flags & (RECORD_SHADOWING | RECORD_CLEAN));
+}
+
+/* The conditions of a compare-and-set or a promotion: THERMO_OK to go on. */
+static int permitted(struct thermo *c, struct write *w, const struct standing *old)
+{
+	w->existed = old->live;
+	if (!w->conditional && !w->promote)
+		return THERMO_OK;
+	if (old->in_index) {
+		if (w->promote)
+			return THERMO_CONFLICT;
+		w->version = old->live ? old->seq : 0;
+		return w->version == w->expected ? THERMO_OK : THERMO_CONFLICT;
+	}
+	if (!w->known_cold) {
+		if (c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash))
+			return WRITE_NEEDS_COLD;
+		w->version = 0;
+		return w->expected == 0 ? THERMO_OK : THERMO_CONFLICT;
+	}
+	if (stripe_read(c, w->key.hash) != w->stripe)
+		return WRITE_AGAIN;
+	if (w->promote)
+		return THERMO_OK;
+	w->existed = w->expected != 0 && w->cold_live;
+	w->version = w->cold_live ? w->cold_seq : 0;
+	return w->version == w->expected ? THERMO_OK : THERMO_CONFLICT;
+}
+
+static int publish(struct thermo *c, struct write *w, const struct standing *old,
+		   struct bucket *home, struct segment *segment, char *to, bool wide)
+{
+	uint32_t flags = w->flags | (w->key.chunk ? RECORD_CHUNK : 0) |
+			 (w->expires_ms ? RECORD_EXPIRES : 0);
+	uint64_t seq = w->cold_seq;
+	if (w->promote) {
+		flags |= RECORD_CLEAN;
+	} else {
+		seq = atomic_load_explicit(&c->clock, memory_order_acquire);
+		if (old->in_index && old->seq >= seq)
+			seq = old->seq + 1;
+		if (w->known_cold && w->cold_seq >= seq)
+			seq = w->cold_seq + 1;
+		if (shadows(c, w, old))
+			flags |= RECORD_SHADOWING;
+	}
+	bool fits = seq >= segment->base_seq && seq - segment->base_seq < RECORD_DELTA_MAX;
+	if (!wide && !fits)
+		return TRY_WIDE;
+	uint64_t delta = wide ? RECORD_DELTA_MAX : seq - segment->base_seq;
+	uint64_t head = head_make(w->key.space, w->key.len, w->value_len, flags) |
+			delta << HEAD_DELTA_SHIFT;
+	memcpy(to, &head, 8);
+	if (wide)
+		memcpy(to + 8, &seq, 8);
+	segment_note(segment, seq, w->expires_ms);
+	w->version = seq;
+	uint64_t place = place_make(THERMO_HOT, (uint64_t)(to - c->base[THERMO_HOT]));
+	if (old->in_index) {
+		struct index_slot at = old->found.at;
+		uint8_t counter =
+			atomic_load_explicit(&at.bucket->counter[at.slot], memory_order_relaxed);
+		index_replace(at, place);
+		atomic_store_explicit(
+			&at.bucket->counter[at.slot],
+			policy_touched(counter, atomic_load_explicit(&c->heat_epoch,
+								     memory_order_relaxed)),
+			memory_order_relaxed);
+		return THERMO_OK;
+	}
+	struct index_slot at;
+	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
+}
+
+static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide)
+{
+	struct standing old;
+	struct segment *segment;
+	struct found found;
+	uint32_t bytes = record_bytes(w->key.len, w->value_len, wide, w->expires_ms != 0);
+	unsigned queue;
+	int rc = TRY_NO_ROOM;
+
+	epoch_enter();
+	/* Whoever drops the space waits for epochs that began before it was marked. */
+	if (unlikely(atomic_load(&space->state) != SPACE_OPEN)) {
+		rc = -ENOENT;
+		goto leave;
+	}
+	if (c->lookup->find(c, &w->key, &found))
+		queue = place_segment(c, found.place)->queue;
+	else
+		queue = policy_admit(c->policy, w->key.hash, bytes);
+	char *to = write_reserve(c, space, queue, class_of(c, w->expires_ms), bytes, &segment);
+	if (!to)
+		goto leave;
+	char *key = to + 8 + 8 * wide;
+	if (w->expires_ms) {
+		memcpy(key, &w->expires_ms, 8);
+		key += 8;
+	}
+	memcpy(key, w->key.bytes, w->key.len);
+	if (w->value_len)
+		memcpy(key + w->key.len, w->value, w->value_len);
+
+	struct bucket *home = index_lock(c->index, w->key.hash);
+	stand(c, &w->key, &old);
+	rc = permitted(c, w, &old);
+	if (rc == THERMO_OK)
+		rc = publish(c, w, &old, home, segment, to, wide);
+	index_unlock(home);
+	if (rc != THERMO_OK)
+		write_dead(to, bytes);
+	else if (!old.in_index)
+		index_grow(c->index, 8);
+leave:
+	epoch_exit();
+	return rc;
+}
+
+/* Why there is no room, when waiting did not help. */
+static int no_room(struct thermo *c)
+{
+	int failed = -(int)atomic_load(&c->cold_failed);
+	struct shard *shard = cache_shard(c);
+	if (failed) {
+		counter_add(&shard->no_space, 1);
+		return failed == -ENOSPC ? -ENOSPC : -EROFS;
+	}
+	counter_add(&shard->busy, 1);
+	return THERMO_BUSY;
+}
+
+int write_record(struct thermo *c, struct write *w)
+{
+	struct thermo_space *space = &c->space[w->key.space];
+	uint64_t began = 0;
+	bool wide = false;
+	for (;;) {
+		int rc = try_write(c, space, w, wide);
+		if (rc == TRY_WIDE) {
+			wide = true;
+			continue;
+		}
+		bool wait = rc == TRY_NO_ROOM || rc == -ENOMEM; /* the index waits for the pool too */
+		if (!wait || w->promote) {
+			if (began)
+				cache_waited(c, monotonic_ns() - began);
+			return rc == TRY_NO_ROOM ? THERMO_BUSY : rc;
+		}
+		uint64_t now = monotonic_ns();
+		if (!began)
+			began = now;
+		uint64_t deadline = began + c->options.put_wait_ms * UINT64_C(1000000);
+		if (now >= deadline) {
+			cache_waited(c, now - began);
+			return no_room(c);
+		}
+		if (rc == -ENOMEM)
+			migrate_make_index_room(c, deadline);
+		else
+			migrate_make_room(c, deadline);
+	}
+}
+
+int write_tombstone(struct thermo *c, struct write *w)
+{
+	struct standing old;
+	bool stays = false;
+	epoch_enter();
+	struct bucket *home = index_lock(c->index, w->key.hash);
+	stand(c, &w->key, &old);
+	w->existed = old.live;
+	if (c->cold && old.in_index && (old.view.flags & RECORD_TOMBSTONE))
+		goto done;
+	if (c->cold && (!old.in_index || shadows(c, w, &old)))
+		/* A run on its way holds only keys that are, or were, in the index. */
+		stays = (old.in_index && (atomic_load(&c->demoting) ||
+					  (old.view.flags & RECORD_CLEAN))) ||
+			cold_may_contain(c->cold, w->key.space, w->key.hash);
+	if (!stays && old.in_index) {
+		/* The clock passes what is forgotten, so that a later version is greater. */
+		uint64_t clock = atomic_load(&c->clock);
+		while (clock <= old.seq &&
+		       !atomic_compare_exchange_weak(&c->clock, &clock, old.seq + 1))
+			;
+		index_remove(c->index, home, old.found.at);
+		stripe_bump(c, w->key.hash);
+	}
+done:
+	index_unlock(home);
+	epoch_exit();
+	if (!stays)
+		return THERMO_OK;
+	w->flags = RECORD_TOMBSTONE;
+	w->value_len = 0;
+	w->expires_ms = 0;
+	return write_record(c, w);
+}

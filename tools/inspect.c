@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `thermo inspect`: what lies in a cold tier's directory, for people and for programs. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#include <cjson/cJSON.h>
+
+#include "tools/cli.h"
+#include "tools/command.h"
+#include "tiers/cold/run.h"
+#include "tools/inspect_read.h"
+#include "tools/sizes.h"
+
+static const char help[] = "usage: thermo inspect DIR [options]\n"
+			   "Explains the files of a cold tier. Reads only, takes no lock; a "
+			   "directory in use may be looked at.\n"
+			   "\n"
+			   "  --verify          read every block of every run and check it\n"
+			   "  --json FILE|-     the same as JSON\n";
+
+enum { OPT_VERIFY = 1000, OPT_JSON, OPT_HELP };
+
+static const struct option long_options[] = {
+	{"verify", no_argument, NULL, OPT_VERIFY},
+	{"json", required_argument, NULL, OPT_JSON},
+	{"help", no_argument, NULL, OPT_HELP},
+	{NULL, 0, NULL, 0},
+};
+
+#define KEY_TEXT 80 /* bytes */
+
+/* A key for people: its text if it is printable, else hexadecimal; long ones are cut. */
+static const char *key_text(const struct inspect_key *key, char text[KEY_TEXT])
+{
+	uint32_t len = key->len ? key->len - 1u : 0, printable = 0;
+	const uint8_t *bytes = key->bytes + 1;
+	if (!key->len)
+		return "?";
+	while (printable < len && bytes[printable] > ' ' && bytes[printable] < 127)
+		printable++;
+	if (len && printable == len) {
+		snprintf(text, KEY_TEXT, "%u:%.*s%s", key->bytes[0], len < 40 ? (int)len : 40,
+			 (const char *)bytes, len > 40 ? "..." : "");
+		return text;
+	}
+	int at = snprintf(text, KEY_TEXT, "%u:0x", key->bytes[0]);
+	for (uint32_t i = 0; i < len && i < 20; i++)
+		at += snprintf(text + at, (size_t)(KEY_TEXT - at), "%02x", bytes[i]);
+	if (len > 20)
+		snprintf(text + at, (size_t)(KEY_TEXT - at), "...");
+	return text;
+}
+
+static const char *time_text(uint64_t ms, char text[32])
+{
+	time_t seconds = (time_t)(ms / 1000);
+	struct tm tm;
+	if (!gmtime_r(&seconds, &tm) || !strftime(text, 32, "%Y-%m-%d %H:%M:%S UTC", &tm))
+		snprintf(text, 32, "%" PRIu64 " ms", ms);
+	return text;
+}
+
+/* ---- For people ---- */
+
+static void print_run(const struct inspect_run *run)
+{
+	char a[80], b[80], c[80];
+	const struct run_footer *footer = &run->footer;
+	double records = footer->records ? (double)footer->records : 1;
+	printf("\n%016" PRIx64 ".run  %s", run->number, size_format(run->file_bytes, a));
+	if (!run->footer_read) {
+		printf("\n  PROBLEM     %s\n", run->problem);
+		return;
+	}
+	printf(", written %s\n", time_text(footer->created_ms, a));
+	printf("  records     %" PRIu64 ", of them tombstones %" PRIu64 ", expiring %" PRIu64 "\n",
+	       footer->records, footer->tombstones, footer->expiring);
+	printf("  bytes       of keys and values %s, in blocks %s: %.2f of that; %" PRIu64
+	       " blocks\n",
+	       size_format(footer->record_bytes, a), size_format(footer->data_end, b),
+	       footer->record_bytes ? (double)footer->data_end / (double)footer->record_bytes : 0,
+	       footer->blocks);
+	printf("  keys        %s ... %s\n", key_text(&run->first, a), key_text(&run->last, b));
+	printf("  sequence    %" PRIu64 " ... %" PRIu64 "\n", footer->min_seq, footer->max_seq);
+	printf("  filter      %s, %.1f bits a key; fences %s, %.2f bits a key\n",
+	       size_format(footer->filter.bytes, a), (double)footer->filter.bytes * 8 / records,
+	       size_format(footer->fence.bytes, b), (double)footer->fence.bytes * 8 / records);
+	for (uint32_t i = 0; i < run->n_spaces; i++)
+		printf("  space %-3u   %" PRIu64 " records, %u tombstones\n", run->spaces[i].space,
+		       run->spaces[i].records, run->spaces[i].tombstones);
+	if (run->walked)
+		printf("  verified    blocks: raw %" PRIu64 ", lz4 %" PRIu64 ", zstd %" PRIu64
+		       "; %s packed to %s\n",
+		       run->blocks[BLOCK_RAW], run->blocks[BLOCK_LZ4], run->blocks[BLOCK_ZSTD],
+		       size_format(run->raw_bytes, a), size_format(run->stored_bytes, c));
+	if (*run->problem)
+		printf("  PROBLEM     %s\n", run->problem);
+}
+
+static void print(const char *path, const struct inspect *inspect)
+{
+	const struct manifest *manifest = &inspect->manifest;
+	char a[80];
+	uint64_t bytes = inspect->manifest_bytes, records = 0, tombstones = 0;
+	for (uint32_t i = 0; i < manifest->n_runs; i++) {
+		bytes += inspect->runs[i].file_bytes;
+		records += inspect->runs[i].footer.records;
+		tombstones += inspect->runs[i].footer.tombstones;
+	}
+	printf("%s: a cold tier, %u run%s, %s, %" PRIu64 " records (%" PRIu64 " tombstones)\n",
+	       path, manifest->n_runs, manifest->n_runs == 1 ? "" : "s", size_format(bytes, a),
+	       records, tombstones);
+	printf("manifest: generation %" PRIu64 ", next file %016" PRIx64
+	       ", greatest sequence %" PRIu64 ", %u bytes of the cache's own\n",
+	       manifest->generation, manifest->next_number, manifest->max_seq,
+	       manifest->meta_bytes);
+	for (unsigned space = 0; space < 256; space++)
+		if (manifest->below[space])
+			printf("dropped:  space %u below sequence %" PRIu64 "\n", space,
+			       manifest->below[space]);
+	if (manifest->n_keys)
+		printf("erasing:  %u keys\n", manifest->n_keys);
+	if (manifest->n_runs)
+		printf("runs, newest first; a search ends at the first that has the key:\n");
+	for (uint32_t i = 0; i < manifest->n_runs; i++)
+		print_run(&inspect->runs[i]);
+	uint32_t shown = sizeof(inspect->strays) / sizeof(inspect->strays[0]);
+	shown = inspect->n_strays < shown ? inspect->n_strays : shown;
+	if (shown)
+		printf("\nnot in the manifest (the next open removes what is the cold tier's "
+		       "own):\n");
+	for (uint32_t i = 0; i < shown; i++)
+		printf("  %s  %s\n", inspect->strays[i].name,
+		       size_format(inspect->strays[i].bytes, a));
+	if (inspect->n_strays > shown)
+		printf("  and %u more\n", inspect->n_strays - shown);
+}
+
+/* ---- For programs ---- */
+
+static void add_number(cJSON *object, const char *name, uint64_t n)
+{
+	cJSON_AddNumberToObject(object, name, (double)n);
+}
+
+static cJSON *json_run(const struct inspect_run *run)
+{
+	const struct run_footer *footer = &run->footer;
+	char name[RUN_NAME_BYTES], text[KEY_TEXT];
+	cJSON *json = cJSON_CreateObject();
+	run_name(run->number, name);
+	cJSON_AddStringToObject(json, "file", name);
+	add_number(json, "file_bytes", run->file_bytes);
+	if (*run->problem)
+		cJSON_AddStringToObject(json, "problem", run->problem);
+	if (!run->footer_read)
+		return json;
+	add_number(json, "created_ms", footer->created_ms);
+	add_number(json, "records", footer->records);
+	add_number(json, "tombstones", footer->tombstones);
+	add_number(json, "expiring", footer->expiring);
+	add_number(json, "record_bytes", footer->record_bytes);
+	add_number(json, "data_bytes", footer->data_end);
+	add_number(json, "blocks", footer->blocks);
+	add_number(json, "filter_bytes", footer->filter.bytes);
+	add_number(json, "fence_bytes", footer->fence.bytes);
+	add_number(json, "min_seq", footer->min_seq);
+	add_number(json, "max_seq", footer->max_seq);
+	cJSON_AddStringToObject(json, "first_key", key_text(&run->first, text));
+	cJSON_AddStringToObject(json, "last_key", key_text(&run->last, text));
+	cJSON *spaces = cJSON_AddArrayToObject(json, "spaces");
+	for (uint32_t i = 0; i < run->n_spaces; i++) {
+		cJSON *space = cJSON_CreateObject();
+		add_number(space, "space", run->spaces[i].space);
+		add_number(space, "records", run->spaces[i].records);
+		add_number(space, "tombstones", run->spaces[i].tombstones);
+		cJSON_AddItemToArray(spaces, space);
+	}
+	if (run->walked) {
+		cJSON *verified = cJSON_AddObjectToObject(json, "verified");
+		add_number(verified, "raw_blocks", run->blocks[BLOCK_RAW]);
+		add_number(verified, "lz4_blocks", run->blocks[BLOCK_LZ4]);
+		add_number(verified, "zstd_blocks", run->blocks[BLOCK_ZSTD]);
+		add_number(verified, "unpacked_bytes", run->raw_bytes);
+		add_number(verified, "packed_bytes", run->stored_bytes);
+	}
+	return json;
+}
+
+static int write_json(const char *path, const char *to_path, const struct inspect *inspect)
+{
+	const struct manifest *manifest = &inspect->manifest;
+	FILE *to = cli_output_open("inspect", to_path);
+	if (!to)
+		return COMMAND_FAILED;
+	cJSON *root = cJSON_CreateObject();
+	cJSON_AddStringToObject(root, "directory", path);
+	add_number(root, "generation", manifest->generation);
+	add_number(root, "next_number", manifest->next_number);
+	add_number(root, "max_seq", manifest->max_seq);
+	add_number(root, "manifest_bytes", inspect->manifest_bytes);
+	add_number(root, "meta_bytes", manifest->meta_bytes);
+	add_number(root, "keys_being_erased", manifest->n_keys);
+	add_number(root, "files_not_in_manifest", inspect->n_strays);
+	add_number(root, "problems", inspect->problems);
+	cJSON *runs = cJSON_AddArrayToObject(root, "runs");
+	for (uint32_t i = 0; i < manifest->n_runs; i++)
+		cJSON_AddItemToArray(runs, json_run(&inspect->runs[i]));
+	char *text = cJSON_PrintUnformatted(root);
+	cJSON_Delete(root);
+	if (text)
+		fprintf(to, "%s\n", text);
+	cJSON_free(text);
+	int status = cli_output_close("inspect", to_path, to);
+	return text ? status : cli_fail("inspect", "out of memory");
+}
+
+static int report(const char *path, const char *json, bool verify)
+{
+	struct thermo_error error = {.text = ""};
+	struct inspect inspect;
+	int status = COMMAND_OK;
+	if (inspect_read(path, verify, &inspect, &error))
+		return cli_fail("inspect", "%s", error.text);
+	if (!json || strcmp(json, "-"))
+		print(path, &inspect);
+	if (json)
+		status = write_json(path, json, &inspect);
+	for (uint32_t i = 0; !status && i < inspect.manifest.n_runs; i++)
+		if (*inspect.runs[i].problem)
+			status = cli_fail("inspect",
+					  "%s/%016" PRIx64 ".run: %s (%u of %u runs have a "
+					  "problem; restore them from a copy)",
+					  path, inspect.runs[i].number, inspect.runs[i].problem,
+					  inspect.problems, inspect.manifest.n_runs);
+	inspect_free(&inspect);
+	return status;
+}
+
+int inspect_main(int argc, char **argv)
+{
+	const char *json = NULL;
+	bool verify = false;
+	int option;
+	opterr = 0;
+	optind = 1;
+	while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
+		switch (option) {
+		case OPT_VERIFY:
+			verify = true;
+			break;
+		case OPT_JSON:
+			json = optarg;
+			break;
+		case OPT_HELP:
+		case 'h':
+			fputs(help, stdout);
+			return COMMAND_OK;
+		default:
+			return cli_bad_option("inspect", option, argv);
+		}
+	}
+	if (optind == argc)
+		return cli_misuse("inspect", "which directory? (thermo inspect DIR)");
+	if (optind + 1 < argc)
+		return cli_misuse("inspect", "one directory at a time: '%s' is left over",
+				  argv[optind + 1]);
+	return report(argv[optind], json, verify);
+}

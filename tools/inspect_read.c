@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tools/inspect_read.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include "alloc/heap.h"
+#include "tiers/cold/block.h"
+#include "tiers/cold/fence.h"
+#include "tiers/cold/filter.h"
+#include "tiers/cold/run.h"
+
+#define MEMORY_MAX (UINT64_C(1) << 30) /* bytes, of decoded manifests */
+
+static int fail(struct thermo_error *error, int status, const char *what, const char *why)
+{
+	snprintf(error->text, sizeof(error->text), "%.160s: %.90s", what, why);
+	return status;
+}
+
+static int problem(struct inspect_run *run, const char *why)
+{
+	if (!*run->problem)
+		snprintf(run->problem, sizeof(run->problem), "%s", why);
+	return -EILSEQ;
+}
+
+/* All of it, or -errno; -EIO where the file ends. */
+static int read_at(int file, void *to, size_t bytes, uint64_t offset)
+{
+	char *at = to;
+	while (bytes) {
+		ssize_t n = pread(file, at, bytes, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n ? -errno : -EIO;
+		at += n;
+		bytes -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+/* ---- One run ---- */
+
+struct reader {
+	struct inspect_run *run;
+	int file;
+	uint8_t *fences;
+	uint64_t fence_pages;
+	struct block_decoder decoder;
+	void *decoder_memory;
+	uint8_t *block, *scratch; /* BLOCK_MAX bytes each */
+};
+
+static int read_footer(struct reader *reader, const struct manifest_run *entry)
+{
+	struct inspect_run *run = reader->run;
+	struct run_footer *footer = &run->footer;
+	uint8_t page[FORMAT_PAGE];
+	uint64_t hash;
+	if (run->file_bytes != entry->file_bytes || run->file_bytes < 2 * FORMAT_PAGE)
+		return problem(run, "its length is not the one in the manifest");
+	if (read_at(reader->file, page, sizeof(page), run->file_bytes - FORMAT_PAGE))
+		return problem(run, "its footer cannot be read");
+	memcpy(footer, page, sizeof(*footer));
+	memcpy(&hash, page + FORMAT_PAGE - sizeof(hash), sizeof(hash));
+	if (footer->magic != RUN_FOOTER_MAGIC ||
+	    XXH3_64bits(page, FORMAT_PAGE - sizeof(hash)) != hash)
+		return problem(run, "its footer is damaged");
+	if (footer->version != FORMAT_VERSION ||
+	    (footer->features.incompat & ~FORMAT_INCOMPAT_KNOWN))
+		return problem(run, "it is of a version that this program does not know");
+	if (hash != entry->footer_hash || footer->number != entry->number)
+		return problem(run, "it is not the file that the manifest means");
+	run->footer_read = true;
+	return 0;
+}
+
+/* A section's bytes, checked, in memory of malloc; NULL after a problem. */
+static void *read_section(struct reader *reader, const struct format_section *section, size_t unit,
+			  const char *damaged)
+{
+	struct inspect_run *run = reader->run;
+	if (!section->bytes || section->bytes % unit || section->at > run->file_bytes ||
+	    section->bytes > run->file_bytes - section->at) {
+		problem(run, damaged);
+		return NULL;
+	}
+	void *bytes = malloc(section->bytes);
+	if (!bytes) {
+		problem(run, "there is no memory to read it");
+		return NULL;
+	}
+	if (read_at(reader->file, bytes, section->bytes, section->at) ||
+	    XXH3_64bits(bytes, section->bytes) != section->hash) {
+		problem(run, damaged);
+		free(bytes);
+		return NULL;
+	}
+	return bytes;
+}
+
+static int read_sections(struct reader *reader)
+{
+	struct inspect_run *run = reader->run;
+	const struct run_footer *footer = &run->footer;
+	struct run_space *spaces = read_section(reader, &footer->spaces, sizeof(*spaces),
+						"its list of spaces is damaged");
+	if (!spaces)
+		return -EILSEQ;
+	run->n_spaces = (uint32_t)(footer->spaces.bytes / sizeof(*spaces));
+	if (run->n_spaces > 256)
+		run->n_spaces = 256;
+	memcpy(run->spaces, spaces, run->n_spaces * sizeof(*spaces));
+	free(spaces);
+	if (footer->filter.bytes) {
+		void *filter = read_section(reader, &footer->filter, FILTER_BLOCK_BYTES,
+					    "its filter is damaged");
+		if (!filter)
+			return -EILSEQ;
+		free(filter);
+	}
+	reader->fences =
+		read_section(reader, &footer->fence, FORMAT_PAGE, "its fences are damaged");
+	if (!reader->fences)
+		return -EILSEQ;
+	reader->fence_pages = footer->fence.bytes / FORMAT_PAGE;
+	if (fence_check(reader->fences, reader->fence_pages, run->number, sizeof(struct run_header),
+			footer->data_end))
+		return problem(run, "its fences do not add up");
+	return 0;
+}
+
+/* Reads the block at a place and stands on its first record. */
+static int open_block(struct reader *reader, const struct fence_place *place,
+		      struct block_header *header, struct block_cursor *cursor)
+{
+	const uint8_t *payload;
+	uint64_t len = place->end - place->start;
+	if (len > BLOCK_MAX)
+		len = BLOCK_MAX;
+	if (read_at(reader->file, reader->block, len, place->start) ||
+	    block_check(reader->block, len, reader->run->number, place->start, header) ||
+	    block_unpack(&reader->decoder, header, reader->block, reader->scratch, BLOCK_MAX,
+			 &payload) ||
+	    block_first(cursor, payload, header->raw, header->records) != THERMO_OK) {
+		struct inspect_run *run = reader->run;
+		if (!*run->problem)
+			snprintf(run->problem, sizeof(run->problem),
+				 "the block at byte %" PRIu64 " is damaged", place->start);
+		return -EILSEQ;
+	}
+	return 0;
+}
+
+static void keep(struct inspect_key *key, const struct block_cursor *cursor)
+{
+	key->len = (uint16_t)cursor->ident.len;
+	key->chunk = cursor->ident.chunk;
+	memcpy(key->bytes, cursor->ident.bytes, cursor->ident.len);
+}
+
+static int keep_last(struct reader *reader, struct block_cursor *cursor)
+{
+	int status;
+	do {
+		keep(&reader->run->last, cursor);
+		status = block_next(cursor);
+	} while (status == THERMO_OK);
+	return status == THERMO_MISS ? 0 : problem(reader->run, "its last block is damaged");
+}
+
+static int read_ends(struct reader *reader)
+{
+	struct fence_cursor at = {0, 0};
+	struct fence_place place;
+	struct block_header header;
+	struct block_cursor cursor;
+	const struct fence_page *page;
+	if (fence_place(reader->fences, reader->fence_pages, &at, &place) != THERMO_OK)
+		return problem(reader->run, "its fences name no block");
+	if (open_block(reader, &place, &header, &cursor))
+		return -EILSEQ;
+	keep(&reader->run->first, &cursor);
+	at.page = reader->fence_pages - 1;
+	page = (const struct fence_page *)(reader->fences + at.page * FORMAT_PAGE);
+	at.entry = page->entries - 1u;
+	if (fence_place(reader->fences, reader->fence_pages, &at, &place) != THERMO_OK)
+		return problem(reader->run, "its fences name no last block");
+	if (open_block(reader, &place, &header, &cursor))
+		return -EILSEQ;
+	return keep_last(reader, &cursor);
+}
+
+/* Every block: the checksum, the order inside it, and the number of records in all. */
+static int walk_blocks(struct reader *reader)
+{
+	struct inspect_run *run = reader->run;
+	struct fence_cursor at = {0, 0};
+	struct fence_place place;
+	struct block_header header;
+	struct block_cursor cursor;
+	uint64_t records = 0, tombstones = 0;
+	int status;
+	while (fence_place(reader->fences, reader->fence_pages, &at, &place) == THERMO_OK) {
+		if (open_block(reader, &place, &header, &cursor))
+			return -EILSEQ;
+		do {
+			records++;
+			tombstones += (cursor.flags & COLD_TOMBSTONE) != 0;
+			status = block_next(&cursor);
+		} while (status == THERMO_OK);
+		if (status != THERMO_MISS)
+			return problem(run, "a record is damaged or out of order");
+		run->blocks[header.codec]++;
+		run->stored_bytes += sizeof(header) + header.stored;
+		run->raw_bytes += header.raw;
+		fence_step(reader->fences, &at);
+	}
+	if (records != run->footer.records || tombstones != run->footer.tombstones)
+		return problem(run, "it holds another number of records than its footer says");
+	run->walked = true;
+	return 0;
+}
+
+/* The bytes from the file's start to the end of the blocks, between blocks too. */
+static int check_data(struct reader *reader)
+{
+	struct inspect_run *run = reader->run;
+	uint64_t hash = 0, end = run->footer.data_end;
+	uint8_t *piece = malloc(RUN_PIECE);
+	int status = piece ? 0 : problem(run, "there is no memory to read it");
+	for (uint64_t at = 0; at < end && !status; at += RUN_PIECE) {
+		size_t n = end - at < RUN_PIECE ? end - at : RUN_PIECE;
+		if (read_at(reader->file, piece, n, at))
+			status = problem(run, "its records cannot be read");
+		hash = XXH3_64bits_withSeed(piece, n, hash);
+	}
+	free(piece);
+	if (!status && hash != run->footer.data_hash)
+		status = problem(run, "its records are damaged");
+	return status;
+}
+
+static int reader_open(struct reader *reader)
+{
+	size_t bytes = block_decoder_bytes();
+	reader->decoder_memory = malloc(bytes);
+	reader->block = malloc(BLOCK_MAX);
+	reader->scratch = malloc(BLOCK_MAX);
+	if (!reader->decoder_memory || !reader->block || !reader->scratch ||
+	    block_decoder_init(&reader->decoder, reader->decoder_memory, bytes))
+		return problem(reader->run, "there is no memory to read it");
+	return 0;
+}
+
+static void read_run(struct inspect *inspect, const struct manifest_run *entry, bool walk,
+		     struct inspect_run *run)
+{
+	struct reader reader = {.run = run, .file = -1};
+	struct stat stat;
+	char name[RUN_NAME_BYTES];
+	run->number = entry->number;
+	run_name(entry->number, name);
+	reader.file = openat(inspect->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (reader.file < 0 || fstat(reader.file, &stat)) {
+		problem(run, errno == ENOENT ? "it is missing" : "it cannot be opened");
+	} else {
+		run->file_bytes = (uint64_t)stat.st_size;
+		int status = read_footer(&reader, entry);
+		if (!status)
+			status = reader_open(&reader);
+		if (!status)
+			status = read_sections(&reader);
+		if (!status)
+			status = read_ends(&reader);
+		if (!status && walk)
+			status = walk_blocks(&reader);
+		if (!status && walk)
+			check_data(&reader);
+	}
+	free(reader.fences);
+	free(reader.decoder_memory);
+	free(reader.block);
+	free(reader.scratch);
+	if (reader.file >= 0)
+		close(reader.file);
+	inspect->problems += *run->problem != 0;
+}
+
+/* ---- The directory ---- */
+
+static int read_manifest(struct inspect *inspect, const char *path, struct thermo_error *error)
+{
+	struct stat stat;
+	const char *why = "it cannot be read";
+	char name[160];
+	snprintf(name, sizeof(name), "%.140s/" MANIFEST_NAME, path);
+	int file = openat(inspect->dir, MANIFEST_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (file < 0)
+		return errno == ENOENT
+			       ? fail(error, -ENOENT, path,
+				      "no cold tier lies here (there is no " MANIFEST_NAME ")")
+			       : fail(error, -errno, name, strerror(errno));
+	int status = fstat(file, &stat) ? -errno : 0;
+	uint8_t *bytes = NULL;
+	if (!status && (stat.st_size < 1 || stat.st_size > (off_t)MANIFEST_BYTES_MAX)) {
+		status = -EILSEQ;
+		why = "its length is impossible";
+	}
+	if (!status) {
+		inspect->manifest_bytes = (uint64_t)stat.st_size;
+		bytes = malloc(inspect->manifest_bytes);
+		status = bytes ? read_at(file, bytes, inspect->manifest_bytes, 0) : -ENOMEM;
+	}
+	if (!status)
+		status = manifest_decode(&inspect->memory, bytes, inspect->manifest_bytes,
+					 &inspect->manifest, &why);
+	free(bytes);
+	close(file);
+	return status ? fail(error, status, name, why) : 0;
+}
+
+/* Files that the manifest does not name. */
+static int list_strays(struct inspect *inspect)
+{
+	int copy = dup(inspect->dir);
+	DIR *dir = copy < 0 ? NULL : fdopendir(copy);
+	struct dirent *entry;
+	if (!dir) {
+		if (copy >= 0)
+			close(copy);
+		return -errno;
+	}
+	while ((entry = readdir(dir))) {
+		const char *name = entry->d_name;
+		struct stat stat = {0};
+		char known[RUN_NAME_BYTES];
+		bool stray = strcmp(name, ".") && strcmp(name, "..") &&
+			     strcmp(name, MANIFEST_NAME) && strcmp(name, "LOCK");
+		for (uint32_t i = 0; stray && i < inspect->manifest.n_runs; i++) {
+			run_name(inspect->manifest.runs[i].number, known);
+			stray = strcmp(name, known) != 0;
+		}
+		if (!stray)
+			continue;
+		if (inspect->n_strays < sizeof(inspect->strays) / sizeof(inspect->strays[0])) {
+			struct inspect_stray *to = &inspect->strays[inspect->n_strays];
+			fstatat(inspect->dir, name, &stat, AT_SYMLINK_NOFOLLOW);
+			snprintf(to->name, sizeof(to->name), "%.63s", name);
+			to->bytes = (uint64_t)stat.st_size;
+		}
+		inspect->n_strays++;
+	}
+	closedir(dir);
+	return 0;
+}
+
+int inspect_read(const char *path, bool walk, struct inspect *inspect, struct thermo_error *error)
+{
+	memset(inspect, 0, sizeof(*inspect));
+	budget_init(&inspect->budget, MEMORY_MAX);
+	inspect->dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (inspect->dir < 0)
+		return fail(error, -errno, path, strerror(errno));
+	int status = heap_open("libc", NULL, MEMORY_MAX, &inspect->budget, &inspect->heap, error);
+	if (status)
+		goto free_all;
+	inspect->memory = (struct memory){inspect->heap, &inspect->budget};
+	status = read_manifest(inspect, path, error);
+	if (status)
+		goto free_all;
+	inspect->runs = calloc(inspect->manifest.n_runs + 1u, sizeof(*inspect->runs));
+	status = inspect->runs ? list_strays(inspect) : -ENOMEM;
+	if (status) {
+		fail(error, status, path, strerror(-status));
+		goto free_all;
+	}
+	for (uint32_t i = 0; i < inspect->manifest.n_runs; i++)
+		read_run(inspect, &inspect->manifest.runs[i], walk, &inspect->runs[i]);
+	return 0;
+free_all:
+	inspect_free(inspect);
+	return status;
+}
+
+void inspect_free(struct inspect *inspect)
+{
+	free(inspect->runs);
+	inspect->runs = NULL;
+	if (inspect->heap) {
+		manifest_clear(&inspect->memory, &inspect->manifest);
+		heap_close(&inspect->heap);
+	}
+	if (inspect->dir >= 0)
+		close(inspect->dir);
+	inspect->dir = -1;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Reads a cold tier's directory without being the cache: takes no lock, writes nothing, and goes on
+ * past what is damaged. It follows docs/format.md, with the cold tier's pure decoders.
+ */
+#ifndef TOOLS_INSPECT_READ_H
+#define TOOLS_INSPECT_READ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "alloc/budget.h"
+#include "tiers/cold/format.h"
+#include "tiers/cold/ident.h"
+#include "tiers/cold/manifest.h"
+#include "tiers/cold/memory.h"
+
+struct inspect_key {
+	uint16_t len; /* of bytes: the space, then the key; 0 = not known */
+	uint8_t chunk;
+	uint8_t bytes[IDENT_MAX];
+};
+
+struct inspect_run {
+	uint64_t number;
+	uint64_t file_bytes; /* as found */
+	bool footer_read;    /* the fields below hold */
+	struct run_footer footer;
+	struct run_space spaces[256];
+	uint32_t n_spaces;
+	struct inspect_key first, last;
+	/* by reading every block, when asked to */
+	bool walked;
+	uint64_t blocks[3]; /* by enum block_codec */
+	uint64_t stored_bytes, raw_bytes;
+	char problem[160]; /* "" or what is wrong with the file */
+};
+
+struct inspect_stray {
+	char name[64];
+	uint64_t bytes;
+};
+
+struct inspect {
+	/* own */
+	int dir;
+	struct memory memory;
+	struct heap *heap;
+	struct budget budget;
+	/* what was found */
+	struct manifest manifest;
+	uint64_t manifest_bytes;
+	struct inspect_run *runs; /* manifest.n_runs of them, newest first */
+	struct inspect_stray strays[64];
+	uint32_t n_strays; /* may be more than fit */
+	unsigned problems; /* runs with one */
+};
+
+/* Reads the manifest and the head of every run; walk: every block of every run too. A negative
+ * errno with *error when there is nothing to show: no such directory, no manifest, or one that
+ * cannot be believed. What is wrong with a run is in its problem. */
+int inspect_read(const char *path, bool walk, struct inspect *inspect, struct thermo_error *error);
+void inspect_free(struct inspect *inspect);
+
+#endif
