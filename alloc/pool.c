@@ -70,7 +70,7 @@ static uint64_t table_used(const struct pool *pool, uint32_t extents)
 }
 
 int pool_open(struct pool *pool, uint8_t tier, struct provider *provider, struct budget *budget,
-	      struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes)
+	      bool is_dram, struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes)
 {
 	uint64_t extents = (max_bytes + EXTENT_BYTES - 1) / EXTENT_BYTES;
 	check((segment_bytes & (segment_bytes - 1)) == 0);
@@ -80,6 +80,7 @@ int pool_open(struct pool *pool, uint8_t tier, struct provider *provider, struct
 	memset(pool, 0, sizeof(*pool));
 	pool->tier = tier;
 	pool->budget = budget;
+	pool->is_dram = is_dram;
 	pool->segment_bytes = segment_bytes;
 	pool->segment_shift = (uint32_t)__builtin_ctz(segment_bytes);
 	pool->per_extent = (uint32_t)(EXTENT_BYTES / segment_bytes);
@@ -105,9 +106,8 @@ void pool_close(struct pool *pool, struct heap *heap)
 {
 	if (!pool->segments)
 		return;
-	if (pool->budget)
-		budget_give(pool->budget, pool->extents_present * EXTENT_BYTES +
-						  table_used(pool, pool->extents_high));
+	budget_give(pool->budget, (pool->is_dram ? pool->extents_present * EXTENT_BYTES : 0) +
+					  table_used(pool, pool->extents_high));
 	pages_release(pool->segments, table_bytes(pool));
 	heap_free(heap, pool->extent_free);
 	heap_free(heap, pool->extent_state);
@@ -120,12 +120,11 @@ static int table_extend(struct pool *pool, uint32_t extents_high)
 	uint64_t have = table_used(pool, pool->extents_high);
 	uint64_t want = table_used(pool, extents_high);
 	if (want > have) {
-		if (pool->budget && !budget_take(pool->budget, want - have))
+		if (!budget_take(pool->budget, want - have))
 			return -ENOMEM;
 		int rc = pages_commit((char *)pool->segments + have, want - have, 0, 0);
 		if (rc) {
-			if (pool->budget)
-				budget_give(pool->budget, want - have);
+			budget_give(pool->budget, want - have);
 			return rc;
 		}
 	}
@@ -152,7 +151,7 @@ static void extent_publish(struct pool *pool, uint32_t extent)
 static int extent_commit(struct pool *pool, uint32_t extent)
 {
 	int rc = -ENOMEM;
-	if (pool->budget && !budget_take(pool->budget, EXTENT_BYTES))
+	if (pool->is_dram && !budget_take(pool->budget, EXTENT_BYTES))
 		return rc;
 	if (extent >= pool->extents_high) {
 		rc = table_extend(pool, extent + 1);
@@ -165,9 +164,29 @@ static int extent_commit(struct pool *pool, uint32_t extent)
 	extent_publish(pool, extent);
 	return 0;
 give_back:
-	if (pool->budget)
+	if (pool->is_dram)
 		budget_give(pool->budget, EXTENT_BYTES);
 	return rc;
+}
+
+/* Present and not on their way out. */
+static uint32_t extents_staying(const struct pool *pool)
+{
+	uint32_t stay = 0;
+	for (uint32_t e = 0; e < pool->extents_high; e++)
+		stay += pool->extent_state[e] == EXTENT_PRESENT;
+	return stay;
+}
+
+/* Takes back one that was to go: its free segments had been withdrawn. */
+static void extent_reopen(struct pool *pool, uint32_t extent)
+{
+	pool->extent_state[extent] = EXTENT_PRESENT;
+	for (uint32_t i = 0; i < pool->per_extent; i++) {
+		struct segment *s = &pool->segments[extent * pool->per_extent + i];
+		if (atomic_load(&s->state) == SEGMENT_FREE)
+			segment_list_append(&pool->free, s);
+	}
 }
 
 int pool_grow(struct pool *pool, uint32_t extents_target)
@@ -176,19 +195,19 @@ int pool_grow(struct pool *pool, uint32_t extents_target)
 	if (extents_target > extents_max)
 		return -EINVAL;
 	pool->extents_target = extents_target;
-	for (uint32_t e = 0; e < extents_max && pool->extents_present < extents_target; e++) {
+	uint32_t stay = extents_staying(pool);
+	for (uint32_t e = 0; e < pool->extents_high && stay < extents_target; e++) {
 		if (pool->extent_state[e] == EXTENT_CLOSING) {
-			/* Taken back: its free segments had been withdrawn. */
-			pool->extent_state[e] = EXTENT_PRESENT;
-			for (uint32_t i = 0; i < pool->per_extent; i++) {
-				struct segment *s = &pool->segments[e * pool->per_extent + i];
-				if (atomic_load(&s->state) == SEGMENT_FREE)
-					segment_list_append(&pool->free, s);
-			}
-		} else if (pool->extent_state[e] == EXTENT_ABSENT) {
+			extent_reopen(pool, e);
+			stay++;
+		}
+	}
+	for (uint32_t e = 0; e < extents_max && stay < extents_target; e++) {
+		if (pool->extent_state[e] == EXTENT_ABSENT) {
 			int rc = extent_commit(pool, e);
 			if (rc)
 				return rc;
+			stay++;
 		}
 	}
 	return 0;
@@ -206,16 +225,14 @@ static void extent_try_close(struct pool *pool, uint32_t extent)
 	pool->extent_free[extent] = 0;
 	pool->extents_present--;
 	pool->provider->ops->decommit(pool->provider, extent, 1);
-	if (pool->budget)
+	if (pool->is_dram)
 		budget_give(pool->budget, EXTENT_BYTES);
 }
 
 void pool_shrink(struct pool *pool, uint32_t extents_target)
 {
-	uint32_t stay = 0;
+	uint32_t stay = extents_staying(pool);
 	pool->extents_target = extents_target;
-	for (uint32_t e = 0; e < pool->extents_high; e++)
-		stay += pool->extent_state[e] == EXTENT_PRESENT;
 	for (uint32_t e = pool->extents_high; e-- > 0 && stay > extents_target;) {
 		if (pool->extent_state[e] != EXTENT_PRESENT)
 			continue;
@@ -239,6 +256,7 @@ struct segment *pool_take(struct pool *pool, uint32_t leave)
 	pool->extent_free[segment->number / pool->per_extent]--;
 	atomic_store_explicit(&segment->used, 0, memory_order_relaxed);
 	atomic_store_explicit(&segment->max_seq, 0, memory_order_relaxed);
+	atomic_store_explicit(&segment->shadowing, 0, memory_order_relaxed);
 	atomic_store_explicit(&segment->expires_max, 0, memory_order_relaxed);
 	check(atomic_load(&segment->pins) == 0);
 	atomic_store_explicit(&segment->state, SEGMENT_OPEN, memory_order_release);

@@ -51,9 +51,11 @@ struct segment {
 	_Atomic uint32_t pins; /* refs and scans that hold it */
 	_Atomic uint64_t max_seq;
 	_Atomic uint64_t expires_max; /* the last expiry in it; UINT64_MAX: some never expire */
+	_Atomic uint8_t shadowing;    /* copies of its records may lie in cold, whatever their flags say */
 	/* under the engine's lock */
 	struct segment *prev, *next;
 	uint8_t stuck; /* some record could not leave: under migrate_lock */
+	uint8_t lane;  /* open for puts, not for the migrator */
 	uint64_t limbo_epoch;
 	uint64_t sealed_epoch; /* writers of it are gone when this has passed */
 };
@@ -66,7 +68,8 @@ struct segment_list {
 struct pool {
 	/* const after open */
 	struct provider *provider;
-	struct budget *budget; /* NULL: the tier does not count as DRAM */
+	struct budget *budget; /* of DRAM: charged with the table of segments ... */
+	bool is_dram;          /* ... and with the extents */
 	char *base;
 	uint32_t segment_bytes, segment_shift, per_extent;
 	uint32_t segments_max;
@@ -75,7 +78,7 @@ struct pool {
 	/* under the engine's lock */
 	struct segment_list free, limbo;
 	uint32_t extents_present; /* committed */
-	uint32_t extents_target;  /* what the cap allows */
+	_Atomic uint32_t extents_target; /* what the cap allows; changed under the lock */
 	uint32_t extents_high;    /* one past the highest ever present */
 	uint8_t *extent_state;    /* enum extent_state, per extent */
 	uint8_t *extent_free;     /* FREE segments, per extent */
@@ -87,10 +90,10 @@ enum extent_state { EXTENT_ABSENT = 0, EXTENT_PRESENT, EXTENT_CLOSING };
 
 /* Reserves for max_bytes; commits nothing. Takes the provider over only on success. */
 int pool_open(struct pool *pool, uint8_t tier, struct provider *provider, struct budget *budget,
-	      struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes);
+	      bool is_dram, struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes);
 void pool_close(struct pool *pool, struct heap *heap);
 
-/* Commits extents up to the target; -ENOMEM when the budget or the provider has no more. */
+/* Takes closing extents back and commits others, up to the target; -ENOMEM when the budget or the provider has no more. */
 int pool_grow(struct pool *pool, uint32_t extents_target);
 /* Marks the highest extents as closing, so that no more than the target stay. Their free segments are
  * withdrawn at once; the others go as they are reclaimed. */

@@ -2,8 +2,8 @@
 /*
  * Residency and placement: see policy.h for what is decided and who calls what.
  *
- * What readers look at (epoch, threshold, capacities) are relaxed atomics: each stands for itself, and a
- * decision made with a value that is a moment old is as good.
+ * What readers look at (epoch, threshold, capacities) are relaxed atomics: each stands for itself,
+ * and a decision made with a value that is a moment old is as good.
  */
 #include "tiers/policy.h"
 
@@ -14,11 +14,11 @@
 #include <pthread.h>
 #include <string.h>
 
-#define SMALL_PERMILLE 100u  /* of hot + warm */
-#define DECAY_PERCENT 500u   /* accesses an epoch, per 100 resident objects */
-#define DECAY_MIN 1024u      /* accesses an epoch, at least */
-#define SMALL_USES 2u        /* that take a record from small to main */
-#define HYSTERESIS 128u      /* 1/256 of a frequency, to either side of the threshold */
+#define SMALL_PERMILLE 100u /* of hot + warm */
+#define DECAY_PERCENT 500u  /* accesses an epoch, per 100 resident objects */
+#define DECAY_MIN 1024u     /* accesses an epoch, at least */
+#define SMALL_USES 2u       /* that take a record from small to main */
+#define HYSTERESIS 128u     /* 1/256 of a frequency, to either side of the threshold */
 #define COST_UNITS_PER_OBJECT 64u
 #define CLASSES (POLICY_FREQUENCY_MAX + 1)
 
@@ -120,7 +120,7 @@ void policy_close(struct policy **policy)
 	heap_free(s->heap, s);
 }
 
-/* ---- Residency --------------------------------------------------------------------------------- */
+/* ---- Residency ----------------------------------------------------------------------------- */
 
 enum policy_queue policy_admit(struct policy *p, uint64_t hash, uint64_t cost)
 {
@@ -128,6 +128,12 @@ enum policy_queue policy_admit(struct policy *p, uint64_t hash, uint64_t cost)
 	if (p->kind != POLICY_S3FIFO || ghost_forget(p->ghost, hash))
 		return POLICY_MAIN;
 	return POLICY_SMALL;
+}
+
+void policy_admit_prefetch(const struct policy *p, uint64_t hash)
+{
+	if (p->ghost)
+		ghost_prefetch(p->ghost, hash);
 }
 
 enum policy_verdict policy_scan(const struct policy *p, enum policy_queue queue, uint8_t counter,
@@ -175,7 +181,7 @@ uint64_t policy_ghost_objects(const struct policy *p)
 	return p->ghost ? ghost_objects(p->ghost) : 0;
 }
 
-/* ---- Placement --------------------------------------------------------------------------------- */
+/* ---- Placement ----------------------------------------------------------------------------- */
 
 enum thermo_tier policy_place(const struct policy *p, uint8_t counter, uint64_t hash,
 			      enum thermo_tier now)

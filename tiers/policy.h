@@ -1,38 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The policy: what stays in byte-addressable memory, and in which of its two tiers. Pure decisions, no
- * records: the engine (segment by segment) and the planner's simulator (object by object) run the
- * same code, so that a planned hit ratio and a measured one can agree.
+ * The policy: what stays in byte-addressable memory, and in which of its two tiers. Pure decisions,
+ * no records: the engine (segment by segment) and the planner's simulator (object by object) run
+ * the same code, so that a planned hit ratio and a measured one can agree.
  *
- * Two decisions.
- *   Residency: S3-FIFO (Yang et al., SOSP 2023) over hot and warm together. A new record enters the
- *   small queue, or the main queue if the ghost remembers its key. Nothing leaves either queue before
- *   hot and warm together are full. When room is needed, the caller scans the oldest records of main if
- *   it is over policy_main_target() or small is empty, else of small, and asks policy_scan: from the small
- *   queue a record that was used twice goes on to main, others leave and are remembered; from
- *   the main queue a used record is reinserted with one use fewer.
- *   So the small queue is larger than its target until main has grown to its own. (Sending what small
- *   has no room for to main instead costs up to 1.8 points of hit ratio on block traces, measured.)
- *   Placement: of the records in the main queue, those of the highest decayed frequency live in DRAM.
- *   The threshold is where their population fills it; a record's hash splits the class of the
- *   threshold, so that a fraction of a class can be in DRAM and it is always the same records.
- *   Records of the small queue stay in the tier that they were put in: DRAM while those in DRAM cost
- *   less than policy_small_hot(), else warm. At the target size all of them are in DRAM.
+ * Residency is S3-FIFO (Yang et al., SOSP 2023) over hot and warm together. A new record enters the
+ * small queue, or the main queue if the ghost remembers its key. Nothing leaves either queue before
+ * hot and warm together are full. When room is needed, the caller scans the oldest records of main
+ * if it is over policy_main_target() or small is empty, else of small, and asks policy_scan: from
+ * the small queue a record that was used twice goes on to main, others leave and are remembered;
+ * from the main queue a used record is reinserted with one use fewer.
  *
- * When to ask policy_place: at a hit on a warm main record (the reader leaves a note for the migrator if the
- * answer is hot), when a record goes from small to main, and, for demotion, on the oldest of DRAM's
- * main records when DRAM is short. Measured against asking only at scans, the hit notes are worth 4
- * to 20 points of DRAM's share of hits; a background walk that promotes is worth all but 1 to 5 of them.
+ * So the small queue is larger than its target until main has grown to its own. (Sending what small
+ * has no room for to main instead was measured: up to 1.8 points more misses on block traces.)
+ *
+ * Placement: of the records in the main queue, those of the highest decayed frequency live in DRAM.
+ * The threshold is where their population fills it; a record's hash splits the class of the
+ * threshold, so that a fraction of a class can be in DRAM and it is always the same records.
+ * Records of the small queue stay in the tier that they were put in: DRAM while those in DRAM cost
+ * less than policy_small_hot(), else warm. At the target size all of them are in DRAM.
+ *
+ * When to ask policy_place: for promotion, of warm main records, either at a hit (the reader leaves
+ * the migrator a note if the answer is hot) or in a background walk over the counters: they differ
+ * by half a point of DRAM's share of hits, but asking only when a record is scanned loses 4 to 20
+ * points. For demotion, when a record goes from small to main, and of the oldest of DRAM's main
+ * records when DRAM is short.
  *
  * The counter byte that the caller keeps with each resident record:
  *   bits 0..1 reuse (0..3)   2..5 frequency (0..15), as of   6..7 decay epoch modulo 4
- * A hit stores policy_touched() if it differs. Decay is lazy: the frequency halves for each epoch that
- * has passed. A byte that nobody brings up to date for 4 epochs looks 4 epochs younger than it is, so
- * whoever walks the records for policy_population stores policy_decayed() back.
+ * A hit stores policy_touched() if it differs. Decay is lazy: the frequency halves for each epoch
+ * that has passed. A byte that nobody brings up to date for 4 epochs looks 4 epochs younger than it
+ * is, so whoever walks the records for policy_population stores policy_decayed() back.
  *
- * The other kinds, for comparison, have no small queue and no ghost. In an engine that scans segments
- * `lru` and `sieve` are both CLOCK with one bit (a used record is reinserted, its uses forgotten), `fifo`
- * keeps nothing. (The simulator runs exact LRU, SIEVE and FIFO.)
+ * The other kinds, for comparison, have no small queue and no ghost. In an engine that scans
+ * segments `lru` and `sieve` are both CLOCK with one bit (a used record is reinserted, its uses
+ * forgotten), `fifo` keeps nothing. (The simulator runs exact LRU, SIEVE and FIFO.)
  *
  * Threads. Inline functions and policy_admit: any thread, no lock. The rest: any thread, serialized
  * inside by a mutex that is held for well under a microsecond (policy_resize: microseconds).
@@ -56,13 +58,14 @@ enum policy_verdict { POLICY_EVICT = 0, POLICY_KEEP = 1 };
 struct policy_options {
 	enum policy_kind kind;
 	uint64_t hot, warm;      /* capacity in cost units */
-	uint64_t ghost_objects;  /* most keys to remember; sets address space aside, memory is taken as
-				  * the ghost grows (6 to 12 bytes a key). 0: one per 64 cost units */
+	uint64_t ghost_objects;  /* most keys to remember; sets address space aside, memory is taken
+				  * as the ghost grows (6 to 12 bytes a key). 0: one per 64 cost
+				  * units */
 	uint32_t small_permille; /* small queue, of hot + warm; 0 = 100 */
 	uint32_t decay_percent;  /* decay period in accesses per 100 resident objects; 0 = chosen */
 	struct heap *heap;
-	struct budget *budget;   /* the ghost's pages are charged to it; when it refuses, the ghost stays
-				  * as it is and forgets its oldest keys earlier */
+	struct budget *budget; /* the ghost's pages are charged to it; when it refuses, the ghost
+				* stays as it is and forgets its oldest keys earlier */
 };
 
 /* Fields are the policy's own; here for the inline functions only. */
@@ -91,7 +94,7 @@ void policy_close(struct policy **policy);
 /* New capacities; what is remembered stays. */
 void policy_resize(struct policy *policy, uint64_t hot, uint64_t warm);
 
-/* ---- The counter byte ------------------------------------------------------------------------ */
+/* ---- The counter byte ---------------------------------------------------------------------- */
 
 static inline uint32_t policy_epoch(const struct policy *policy)
 {
@@ -131,28 +134,32 @@ static inline uint8_t policy_touched(uint8_t counter, uint32_t epoch)
 			      frequency + (frequency < POLICY_FREQUENCY_MAX), epoch);
 }
 
-/* The byte of a new record. (A put over a resident record is a hit: policy_touched of the old byte.) */
+/* The byte of a new record. (A put over a resident record is a hit: policy_touched of the old
+ * byte.) */
 static inline uint8_t policy_fresh(const struct policy *policy)
 {
 	return policy_counter(0, 1, policy_epoch(policy));
 }
 
-/* ---- Residency --------------------------------------------------------------------------------- */
+/* ---- Residency ----------------------------------------------------------------------------- */
 
-/* Which queue a new record enters. Forgets the key if the ghost knew it: call once per record. hash: as
- * key_hash gives it, well mixed. */
+/* Which queue a new record enters. Forgets the key if the ghost knew it: call once per record.
+ * hash: as key_hash gives it, well mixed. */
 enum policy_queue policy_admit(struct policy *policy, uint64_t hash, uint64_t cost);
 
-/* What the small queue may hold once hot and warm are full, in cost units: 10 % of everything or half of
- * hot, whichever is less; 0 for kinds without a small queue. The main queue may hold the rest. May be
- * smaller than one segment: the caller rounds. */
+/* Begins to fetch what policy_admit will look at: its one cache miss is most of its cost. */
+void policy_admit_prefetch(const struct policy *policy, uint64_t hash);
+
+/* What the small queue may hold once hot and warm are full, in cost units: 10 % of everything or
+ * half of hot, whichever is less; 0 for kinds without a small queue. The main queue may hold the
+ * rest. May be smaller than one segment: the caller rounds. */
 static inline uint64_t policy_small_target(const struct policy *policy)
 {
 	return atomic_load_explicit(&policy->small_target, memory_order_relaxed);
 }
 
-/* What of the small queue may lie in DRAM while the main queue (in both tiers) costs main_cost: its target,
- * and what main does not need yet. */
+/* What of the small queue may lie in DRAM while the main queue (in both tiers) costs main_cost: its
+ * target, and what main does not need yet. */
 static inline uint64_t policy_small_hot(const struct policy *policy, uint64_t main_cost)
 {
 	uint64_t hot = atomic_load_explicit(&policy->hot, memory_order_relaxed);
@@ -165,13 +172,14 @@ static inline uint64_t policy_small_hot(const struct policy *policy, uint64_t ma
 static inline uint64_t policy_main_target(const struct policy *policy)
 {
 	return atomic_load_explicit(&policy->hot, memory_order_relaxed) +
-	       atomic_load_explicit(&policy->warm, memory_order_relaxed) - policy_small_target(policy);
+	       atomic_load_explicit(&policy->warm, memory_order_relaxed) -
+	       policy_small_target(policy);
 }
 
-/* The oldest record of `queue`: POLICY_EVICT (then call policy_evicted), or POLICY_KEEP: at the young
- * end of the *main* queue, where policy_place says, with counter *next. */
-enum policy_verdict policy_scan(const struct policy *policy, enum policy_queue queue, uint8_t counter,
-				uint8_t *next);
+/* The oldest record of `queue`: POLICY_EVICT (then call policy_evicted), or POLICY_KEEP: at the
+ * young end of the *main* queue, where policy_place says, with counter *next. */
+enum policy_verdict policy_scan(const struct policy *policy, enum policy_queue queue,
+				uint8_t counter, uint8_t *next);
 
 /* A record left hot and warm memory because policy_scan said so (not: was deleted, has expired). */
 void policy_evicted(struct policy *policy, enum policy_queue queue, uint64_t hash, uint64_t cost);
@@ -180,10 +188,10 @@ void policy_evicted(struct policy *policy, enum policy_queue queue, uint64_t has
 uint64_t policy_ghost_bytes(const struct policy *policy);
 uint64_t policy_ghost_objects(const struct policy *policy);
 
-/* ---- Placement --------------------------------------------------------------------------------- */
+/* ---- Placement ----------------------------------------------------------------------------- */
 
-/* Where a record of the main queue should be: THERMO_HOT or THERMO_WARM. now: where it is (one that comes
- * from below: THERMO_WARM, or simply where there is room, which is not a move). */
+/* Where a record of the main queue should be: THERMO_HOT or THERMO_WARM. now: where it is (one that
+ * comes from below: THERMO_WARM, or simply where there is room, which is not a move). */
 enum thermo_tier policy_place(const struct policy *policy, uint8_t counter, uint64_t hash,
 			      enum thermo_tier now);
 

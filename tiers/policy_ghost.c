@@ -2,11 +2,11 @@
 /*
  * The ghost of S3-FIFO: see policy_ghost.h for what it is.
  *
- * Invariants. A slot is 0 (empty) or fingerprint << 10 | tick modulo 1024, the fingerprint never 0. A slot
- * is live while its tick lies in [horizon, now]; now - horizon <= SPAN, and the sweep passes the whole
- * table in TICKS_PER_CAPACITY ticks, so a dead slot is cleared before `now` comes round to it
- * (SPAN + TICKS_PER_CAPACITY < TICKS). The cost of live slots is the sum over ticks; whoever takes
- * something out of a tick accounts for exactly what was there, so the sum does not drift.
+ * Invariants. A slot is 0 (empty) or fingerprint << 10 | tick modulo 1024, the fingerprint never 0.
+ * A slot is live while its tick lies in [horizon, now]; now - horizon <= SPAN, and the sweep passes
+ * the whole table in TICKS_PER_CAPACITY ticks, so a dead slot is cleared before `now` comes round
+ * to it (SPAN + TICKS_PER_CAPACITY < TICKS). The cost of live slots is the sum over ticks; whoever
+ * takes something out of a tick accounts for exactly what was there, so the sum does not drift.
  */
 #include "tiers/policy_ghost.h"
 
@@ -24,8 +24,8 @@
 #define SPAN 720u
 #define FINGERPRINT_BITS 22
 #define FINGERPRINT_MASK ((1u << FINGERPRINT_BITS) - 1)
-#define GROWTH_BITS 8  /* the table may grow 256-fold */
-#define FIRST_MIN 64u  /* buckets; less only where the most is less */
+#define GROWTH_BITS 8 /* the table may grow 256-fold */
+#define FIRST_MIN 64u /* buckets; less only where the most is less */
 #define BUCKETS_MAX (1u << 29)
 #define OBJECTS_PER_BUCKET 11u /* at the most: the load at which a round of splits begins */
 #define SPLITS 4u              /* a insertion, during a round */
@@ -45,26 +45,26 @@ struct ghost {
 	/* const after open */
 	struct heap *heap;
 	struct budget *budget;
-	struct slots *table;   /* reserved */
-	uint64_t reserved;     /* bytes */
-	uint32_t first_bits;   /* log2 of the first number of buckets */
-	uint32_t buckets_max;  /* a power of two */
-	struct tick *ticks;    /* TICKS of them */
+	struct slots *table;  /* reserved */
+	uint64_t reserved;    /* bytes */
+	uint32_t first_bits;  /* log2 of the first number of buckets */
+	uint32_t buckets_max; /* a power of two */
+	struct tick *ticks;   /* TICKS of them */
 
 	/* atomic: written by the inserter, read by all */
-	_Atomic uint32_t buckets;  /* in use; 0 until the first insertion */
-	_Atomic uint32_t now;      /* tick of insertions */
-	_Atomic uint32_t horizon;  /* oldest live tick */
+	_Atomic uint32_t buckets; /* in use; 0 until the first insertion */
+	_Atomic uint32_t now;     /* tick of insertions */
+	_Atomic uint32_t horizon; /* oldest live tick */
 	_Atomic uint64_t live_cost, live_count;
 	_Atomic uint64_t committed; /* bytes */
 
 	/* the inserter's */
-	uint64_t capacity;   /* cost units */
-	uint64_t tick_cost;  /* inserted cost that makes a tick */
+	uint64_t capacity;    /* cost units */
+	uint64_t tick_cost;   /* inserted cost that makes a tick */
 	uint64_t tick_filled; /* so far in this one */
-	uint32_t sweep;      /* next bucket */
-	uint32_t splitting;  /* a round is under way */
-	uint32_t retry;      /* insertions until memory is asked for again */
+	uint32_t sweep;       /* next bucket */
+	uint32_t splitting;   /* a round is under way */
+	uint32_t retry;       /* insertions until memory is asked for again */
 };
 
 _Static_assert(sizeof(struct slots) == 64, "one cache line");
@@ -84,8 +84,8 @@ static uint32_t log2_floor(uint32_t n)
 	return 31 - (uint32_t)__builtin_clz(n);
 }
 
-/* Bits of the hash beside the fingerprint choose one of the first buckets, the fingerprint's lowest the
- * half, quarter, ... of it. */
+/* Bits of the hash beside the fingerprint choose one of the first buckets, the fingerprint's lowest
+ * the half, quarter, ... of it. */
 static struct slots *bucket_of(const struct ghost *g, uint64_t hash, uint32_t buckets)
 {
 	uint32_t first = (uint32_t)(hash >> FINGERPRINT_BITS) & ((1u << g->first_bits) - 1);
@@ -106,8 +106,8 @@ static uint64_t take(_Atomic uint64_t *from, uint64_t most)
 	uint64_t have = atomic_load_explicit(from, memory_order_relaxed), taken;
 	do
 		taken = have < most ? have : most;
-	while (!atomic_compare_exchange_weak_explicit(from, &have, have - taken, memory_order_relaxed,
-						      memory_order_relaxed));
+	while (!atomic_compare_exchange_weak_explicit(from, &have, have - taken,
+						      memory_order_relaxed, memory_order_relaxed));
 	return taken;
 }
 
@@ -181,8 +181,8 @@ static bool table_commit(struct ghost *g, uint32_t buckets)
 	return true;
 }
 
-/* Splits the next bucket: slots of the upper half go to the new one before the new number is published,
- * and leave the old one after it. */
+/* Splits the next bucket: slots of the upper half go to the new one before the new number is
+ * published, and leave the old one after it. */
 static bool table_split(struct ghost *g)
 {
 	uint32_t buckets = load(g->buckets);
@@ -236,7 +236,8 @@ static bool table_grow(struct ghost *g)
 }
 
 /* The slot to write to: the key's own, a free one, else the oldest. */
-static unsigned slot_choose(const struct slots *bucket, uint32_t print, uint32_t horizon, uint32_t now)
+static unsigned slot_choose(const struct slots *bucket, uint32_t print, uint32_t horizon,
+			    uint32_t now)
 {
 	unsigned best = 0;
 	uint32_t best_age = 0;
@@ -266,9 +267,8 @@ void ghost_insert(struct ghost *g, uint64_t hash, uint64_t cost)
 	uint32_t print = fingerprint(hash);
 	struct slots *bucket = bucket_of(g, hash, load(g->buckets));
 	unsigned at = slot_choose(bucket, print, horizon, now);
-	uint32_t old = atomic_exchange_explicit(&bucket->slot[at],
-						print << TICK_BITS | (now & (TICKS - 1)),
-						memory_order_relaxed);
+	uint32_t old = atomic_exchange_explicit(
+		&bucket->slot[at], print << TICK_BITS | (now & (TICKS - 1)), memory_order_relaxed);
 	if (live(old, horizon, now))
 		account_removed(g, old);
 
@@ -291,14 +291,20 @@ bool ghost_forget(struct ghost *g, uint64_t hash)
 		uint32_t slot = load(bucket->slot[i]);
 		if (slot >> TICK_BITS != print || !live(slot, load(g->horizon), load(g->now)))
 			continue;
-		if (!atomic_compare_exchange_strong_explicit(&bucket->slot[i], &slot, 0,
-							     memory_order_relaxed,
-							     memory_order_relaxed))
+		if (!atomic_compare_exchange_strong_explicit(
+			    &bucket->slot[i], &slot, 0, memory_order_relaxed, memory_order_relaxed))
 			return false;
 		account_removed(g, slot);
 		return true;
 	}
 	return false;
+}
+
+void ghost_prefetch(const struct ghost *g, uint64_t hash)
+{
+	uint32_t buckets = atomic_load_explicit(&g->buckets, memory_order_acquire);
+	if (buckets)
+		__builtin_prefetch(bucket_of(g, hash, buckets), 1);
 }
 
 void ghost_resize(struct ghost *g, uint64_t capacity)

@@ -50,6 +50,20 @@ static void retire(struct thermo *c, struct segment *s)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* Is this record what its key stands for? */
+static bool is_live(struct thermo *c, const struct live *live, struct found *f)
+{
+	struct key key = {
+		.bytes = live->view.key,
+		.len = live->view.key_len,
+		.space = live->view.space,
+		.chunk = (live->view.flags & RECORD_CHUNK) != 0,
+		.hash = live->hash,
+		.identity = live->view.head & HEAD_IDENTITY,
+	};
+	return c->lookup->find(c, &key, f) && f->place == live->place;
+}
+
 /* ---- Copying ---- */
 
 static char *output_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
@@ -98,6 +112,8 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 	uint64_t delta = wide ? RECORD_DELTA_MAX : seq - to_segment->base_seq;
 	uint64_t head = (v->head & ((UINT64_C(1) << HEAD_DELTA_SHIFT) - 1)) |
 			delta << HEAD_DELTA_SHIFT;
+	if (c->cold && atomic_load(&from->shadowing))
+		head |= (uint64_t)RECORD_SHADOWING << HEAD_FLAGS_SHIFT;
 	char *at = to;
 	memcpy(at, &head, 8);
 	at += 8;
@@ -169,8 +185,8 @@ static bool unlink_record(struct thermo *c, const struct live *live)
 	struct bucket *home = index_lock(c->index, live->hash);
 	bool mine = c->lookup->find(c, &key, &f) && f.place == live->place;
 	if (mine) {
+		stripe_bump(c, live->hash); /* first: who misses the entry sees it */
 		index_remove(c->index, home, f.at);
-		stripe_bump(c, live->hash);
 	}
 	index_unlock(home);
 	return mine;
@@ -236,11 +252,23 @@ static int write_cold(struct thermo *c, const struct live *live, bool was_expire
 	return rc;
 }
 
+/* Under the bucket's lock: a writer that took it before has published by now, and one that takes it after
+ * sees that the segment is SCANNING, so that what it writes shadows this record in cold. */
+static bool still_live(struct thermo *c, const struct live *live)
+{
+	struct found f;
+	struct bucket *home = index_lock(c->index, live->hash);
+	bool is = is_live(c, live, &f);
+	index_unlock(home);
+	return is;
+}
+
 /* THERMO_OK when the record is on its way out; else it must stay. */
 static int leave_memory(struct thermo *c, const struct live *live)
 {
 	bool was_expired = expired(c, &live->view);
-	bool below = live->view.flags & RECORD_SHADOWING;
+	bool below = (live->view.flags & RECORD_SHADOWING) ||
+		     atomic_load(&place_segment(c, live->place)->shadowing);
 	if (!c->cold || (live->view.flags & RECORD_CLEAN) || (was_expired && !below)) {
 		if (!unlink_record(c, live))
 			return THERMO_OK;
@@ -249,6 +277,8 @@ static int leave_memory(struct thermo *c, const struct live *live)
 		count_left(c, live, was_expired);
 		return THERMO_OK;
 	}
+	if (!still_live(c, live))
+		return THERMO_OK;
 	return write_cold(c, live, was_expired);
 }
 
@@ -277,8 +307,7 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		keep = keep && !(live->view.flags & RECORD_TOMBSTONE) &&
 		       policy_scan(c->policy, queue, counter, &next) == POLICY_KEEP;
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
-					      queue == POLICY_SMALL ? THERMO_WARM
-								    : (enum thermo_tier)tier);
+					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
 	} else if (r->mode == RECLAIM_DEMOTE || r->fruitless >= 4) {
 		to = THERMO_WARM;
@@ -327,20 +356,6 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 		n++;
 	}
 	return n;
-}
-
-/* Is this record what its key stands for? */
-static bool is_live(struct thermo *c, const struct live *live, struct found *f)
-{
-	struct key key = {
-		.bytes = live->view.key,
-		.len = live->view.key_len,
-		.space = live->view.space,
-		.chunk = (live->view.flags & RECORD_CHUNK) != 0,
-		.hash = live->hash,
-		.identity = live->view.head & HEAD_IDENTITY,
-	};
-	return c->lookup->find(c, &key, f) && f->place == live->place;
 }
 
 /* The segment could not be emptied: it takes its turn again, as the youngest. */
@@ -410,6 +425,9 @@ void reclaim_promote(struct thermo *c, uint64_t hash)
 			unsigned slot = (unsigned)__builtin_ctz(mask);
 			live.place = index_place(b, slot);
 			if (live.place == INDEX_NOWHERE || place_tier(live.place) != THERMO_WARM)
+				continue;
+			/* Not what may be in a run by now: its copy would not know that it shadows that. */
+			if (atomic_load(&place_segment(c, live.place)->state) == SEGMENT_SCANNING)
 				continue;
 			live.record = place_record(c, live.place);
 			record_view(live.record, &live.view);
@@ -544,7 +562,8 @@ int reclaim_publish(struct thermo *c)
 	r->publishing = false;
 	if (rc) {
 		atomic_store(&c->cold_failed, (uint32_t)-rc);
-		r->cold_retry = monotonic_ns() + UINT64_C(1000000000);
+		r->cold_retry = monotonic_ns() + (rc == -ENOMEM ? UINT64_C(20000000)
+								: UINT64_C(1000000000));
 		/* Nothing is lost: the records stay where they are and are scanned again. */
 		cold_writer_abort(&writer);
 	} else {
@@ -555,6 +574,8 @@ int reclaim_publish(struct thermo *c)
 		segment_list_remove(&list, s);
 		r->coming[s->tier]--;
 		if (rc || s->stuck) {
+			if (!rc) /* some of its records are in the run, and stay here as well */
+				atomic_store(&s->shadowing, 1);
 			put_back(c, s);
 		} else {
 			unlink_segment(c, s);

@@ -39,16 +39,25 @@ void runner_close(struct runner **runner)
 	*runner = NULL;
 }
 
-struct runner *runner_take(struct thermo *c)
+struct runner *runner_take(struct thermo *c, bool wait)
 {
+	struct runner *r = NULL;
 	pthread_mutex_lock(&c->runner_lock);
-	struct runner *r = c->runners;
-	if (r)
-		c->runners = r->next;
+	for (;;) {
+		r = c->runners;
+		if (r) {
+			c->runners = r->next;
+			break;
+		}
+		/* One more, if its buffers can be had; else whoever holds one gives it back soon. */
+		if (runner_open(c, &r) == 0 || !c->runners_out || !wait)
+			break;
+		pthread_cond_wait(&c->runner_idle, &c->runner_lock);
+	}
+	c->runners_out += r != NULL;
 	pthread_mutex_unlock(&c->runner_lock);
-	if (!r && runner_open(c, &r) != 0)
-		return NULL;
-	r->next = NULL;
+	if (r)
+		r->next = NULL;
 	return r;
 }
 
@@ -57,8 +66,10 @@ void runner_give(struct runner *r)
 	struct thermo *c = r->cache;
 	check(!r->airborne && !r->done_head);
 	pthread_mutex_lock(&c->runner_lock);
+	c->runners_out--;
 	r->next = c->runners;
 	c->runners = r;
+	pthread_cond_signal(&c->runner_idle);
 	pthread_mutex_unlock(&c->runner_lock);
 }
 
@@ -238,7 +249,7 @@ static int run_one(struct thermo_request *request)
 	} while (rc == REQUEST_AGAIN);
 	if (rc != REQUEST_COLD)
 		return rc;
-	struct runner *r = runner_take(c);
+	struct runner *r = runner_take(c, true);
 	if (!r)
 		return -ENOMEM;
 	uint64_t began = monotonic_ns();
@@ -250,22 +261,18 @@ static int run_one(struct thermo_request *request)
 
 /* ---- Single keys ---- */
 
+int runner_get(struct thermo_space *space, const void *key, size_t key_len, void *value,
+	       size_t capacity, size_t *value_len)
+{
+	return thermo_get_range(space, key, key_len, 0, value, capacity, NULL, value_len);
+}
+
 int thermo_get(struct thermo_space *space, const void *key, size_t key_len, void *value,
 	       size_t capacity, size_t *value_len)
 {
-	if (likely(space && key && key_len - 1 < THERMO_KEY_MAX && (value || !capacity) &&
-		   !cache_forked(space->cache) &&
-		   atomic_load_explicit(&space->state, memory_order_relaxed) == SPACE_OPEN)) {
-		struct thermo *c = space->cache;
-		struct key k = key_make(space, key, key_len, 0);
-		size_t len = 0;
-		int rc = c->lookup->get(c, &k, value, capacity, 0, &len, NULL, NULL);
-		if (value_len)
-			*value_len = len;
-		if (likely(rc < LOOKUP_ABSENT))
-			return rc;
-	}
-	return thermo_get_range(space, key, key_len, 0, value, capacity, NULL, value_len);
+	if (unlikely(!space))
+		return -EINVAL;
+	return space->lookup->get(space, key, key_len, value, capacity, value_len);
 }
 
 int thermo_get_range(struct thermo_space *space, const void *key, size_t key_len, uint64_t offset,
@@ -387,7 +394,7 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 				continue;
 			}
 			if (!*runner)
-				*runner = runner_take(c);
+				*runner = runner_take(c, true);
 			if (*runner)
 				runner_start(*runner, group[i]); /* looks once more: it may have come */
 			else
@@ -410,7 +417,7 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 			continue;
 		}
 		if (!*runner)
-			*runner = runner_take(c);
+			*runner = runner_take(c, true);
 		if (*runner)
 			runner_start(*runner, r);
 		else

@@ -90,7 +90,7 @@ struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsig
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
-	c->open_segments++;
+	s->lane = 0;
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -106,7 +106,8 @@ void segment_seal(struct thermo *c, struct segment *s)
 	s->sealed_epoch = epoch_advance();
 	atomic_store(&s->state, SEGMENT_SEALED);
 	segment_list_insert(&c->queue[s->tier][s->queue], s);
-	c->open_segments--;
+	if (s->lane)
+		atomic_fetch_sub_explicit(&c->open_segments, 1, memory_order_relaxed);
 }
 
 /* Seals the open segment that was opened first, of all lanes, so that open ones stay few. */
@@ -118,8 +119,8 @@ static void seal_oldest_lane(struct thermo *c)
 		struct thermo_space *space = &c->space[id];
 		if (atomic_load(&space->state) == SPACE_NONE)
 			continue;
-		struct lane *lanes = &space->lane[0][0][0];
-		for (unsigned i = 0; i < QUEUES * CLASSES * LANES_MAX; i++) {
+		struct lane *lanes = &space->lane[0][0][0][0];
+		for (unsigned i = 0; i < LANES_ALL; i++) {
 			struct segment *s = atomic_load(&lanes[i].open);
 			if (s && s->born < born) {
 				born = s->born;
@@ -132,7 +133,7 @@ static void seal_oldest_lane(struct thermo *c)
 }
 
 static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lane *lane,
-			struct segment *full, unsigned queue, unsigned klass)
+			struct segment *full, unsigned tier, unsigned queue, unsigned klass)
 {
 	bool ok = true;
 	pthread_mutex_lock(&c->lock);
@@ -140,9 +141,11 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 		if (!full && c->open_segments >= c->open_segments_max)
 			seal_oldest_lane(c);
 		struct segment *s =
-			segment_open(c, space, THERMO_HOT, queue, klass, c->reserve[THERMO_HOT]);
+			segment_open(c, space, tier, queue, klass, c->reserve[tier]);
 		ok = s != NULL;
 		if (ok) {
+			s->lane = 1;
+			atomic_fetch_add_explicit(&c->open_segments, 1, memory_order_relaxed);
 			if (full)
 				segment_seal(c, full);
 			atomic_store_explicit(&lane->open, s, memory_order_release);
@@ -156,24 +159,24 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 }
 
 /* Few open segments: where the limit is reached, time-to-live classes and threads share. */
-static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, unsigned queue,
-				unsigned *klass)
+static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, unsigned tier,
+				unsigned queue, unsigned *klass)
 {
 	unsigned number = c->lanes > 1 ? (unsigned)sched_getcpu() % c->lanes : 0;
-	struct lane *lane = &space->lane[queue][*klass][number];
+	struct lane *lane = &space->lane[tier][queue][*klass][number];
 	if (likely(atomic_load_explicit(&lane->open, memory_order_relaxed) != NULL) ||
-	    __atomic_load_n(&c->open_segments, __ATOMIC_RELAXED) < c->open_segments_max)
+	    atomic_load_explicit(&c->open_segments, memory_order_relaxed) < c->open_segments_max)
 		return lane;
 	*klass = 0;
-	return &space->lane[queue][0][0];
+	return &space->lane[tier][queue][0][0];
 }
 
-char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue, unsigned klass,
-		    uint32_t bytes, struct segment **segment)
+char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
+		    unsigned klass, uint32_t bytes, struct segment **segment)
 {
-	const uint32_t cap = c->pool[THERMO_HOT].segment_bytes;
+	const uint32_t cap = c->pool[tier].segment_bytes;
 	check(bytes <= cap);
-	struct lane *lane = choose_lane(c, space, queue, &klass);
+	struct lane *lane = choose_lane(c, space, tier, queue, &klass);
 	for (;;) {
 		struct segment *s = atomic_load_explicit(&lane->open, memory_order_acquire);
 		if (likely(s != NULL)) {
@@ -183,10 +186,10 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue
 					    &s->used, &used, used + bytes, memory_order_relaxed,
 					    memory_order_relaxed)) {
 					*segment = s;
-					return segment_start(&c->pool[THERMO_HOT], s) + used;
+					return segment_start(&c->pool[tier], s) + used;
 				}
 		}
-		if (!lane_refill(c, space, lane, s, queue, klass))
+		if (!lane_refill(c, space, lane, s, tier, queue, klass))
 			return NULL;
 	}
 }
@@ -205,7 +208,7 @@ struct standing {
 	uint64_t seq;
 	bool in_index;
 	bool live;     /* in the index, no tombstone, not expired */
-	bool scanning; /* its segment is being reclaimed: a copy may be on its way to cold */
+	bool copied;   /* its segment is, or was, being reclaimed: a copy may be in cold or on its way */
 };
 
 static void stand(struct thermo *c, const struct key *key, struct standing *old)
@@ -217,7 +220,8 @@ static void stand(struct thermo *c, const struct key *key, struct standing *old)
 	struct segment *segment = place_segment(c, old->found.place);
 	record_view(old->found.record, &old->view);
 	old->seq = record_seq(segment, old->found.record);
-	old->scanning = atomic_load(&segment->state) == SEGMENT_SCANNING;
+	old->copied = atomic_load(&segment->state) == SEGMENT_SCANNING ||
+		      atomic_load(&segment->shadowing);
 	old->live = !(old->view.flags & RECORD_TOMBSTONE) &&
 		    (!old->view.expires_ms || old->view.expires_ms > cache_now_ms(c));
 }
@@ -234,7 +238,7 @@ static bool shadows(struct thermo *c, const struct write *w, const struct standi
 		return false;
 	if (!old->in_index)
 		return w->known_cold ? w->cold_seq != 0 : !cold_empty(c);
-	return old->scanning || (old->view.flags & (RECORD_SHADOWING | RECORD_CLEAN));
+	return old->copied || (old->view.flags & (RECORD_SHADOWING | RECORD_CLEAN));
 }
 
 /* The conditions of a compare-and-set or a promotion: THERMO_OK to go on. */
@@ -292,7 +296,7 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 		memcpy(to + 8, &seq, 8);
 	segment_note(segment, seq, w->expires_ms);
 	w->version = seq;
-	uint64_t place = place_make(THERMO_HOT, (uint64_t)(to - c->base[THERMO_HOT]));
+	uint64_t place = place_make(segment->tier, (uint64_t)(to - c->base[segment->tier]));
 	if (old->in_index) {
 		struct index_slot at = old->found.at;
 		uint8_t counter =
@@ -328,7 +332,13 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		queue = place_segment(c, found.place)->queue;
 	else
 		queue = policy_admit(c->policy, w->key.hash, bytes);
-	char *to = write_reserve(c, space, queue, class_of(c, w->expires_ms), bytes, &segment);
+	unsigned klass = class_of(c, w->expires_ms);
+	char *to = NULL;
+	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
+	    queue == POLICY_SMALL)
+		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, &segment);
+	if (likely(!to))
+		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;
@@ -360,7 +370,7 @@ static int no_room(struct thermo *c)
 {
 	int failed = -(int)atomic_load(&c->cold_failed);
 	struct shard *shard = cache_shard(c);
-	if (failed) {
+	if (failed && failed != -ENOMEM) { /* memory comes back: a matter of time, as room is */
 		counter_add(&shard->no_space, 1);
 		return failed == -ENOSPC ? -ENOSPC : -EROFS;
 	}
@@ -404,10 +414,18 @@ int write_tombstone(struct thermo *c, struct write *w)
 {
 	struct standing old;
 	bool stays = false;
+	int rc = THERMO_OK;
 	epoch_enter();
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
-	w->existed = old.live;
+	w->existed = old.in_index ? old.live : w->known_cold && w->cold_live;
+	if (w->conditional && !old.in_index) { /* it is to say whether there was one */
+		if (w->known_cold ? stripe_read(c, w->key.hash) != w->stripe
+				  : c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash)) {
+			rc = w->known_cold ? WRITE_AGAIN : WRITE_NEEDS_COLD;
+			goto done;
+		}
+	}
 	if (c->cold && old.in_index && (old.view.flags & RECORD_TOMBSTONE))
 		goto done;
 	if (c->cold && (!old.in_index || shadows(c, w, &old)))
@@ -421,16 +439,20 @@ int write_tombstone(struct thermo *c, struct write *w)
 		while (clock <= old.seq &&
 		       !atomic_compare_exchange_weak(&c->clock, &clock, old.seq + 1))
 			;
-		index_remove(c->index, home, old.found.at);
 		stripe_bump(c, w->key.hash);
+		index_remove(c->index, home, old.found.at);
 	}
 done:
 	index_unlock(home);
 	epoch_exit();
 	if (!stays)
-		return THERMO_OK;
+		return rc;
+	w->conditional = w->known_cold = false;
+	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
 	w->value_len = 0;
 	w->expires_ms = 0;
-	return write_record(c, w);
+	rc = write_record(c, w);
+	w->existed = existed;
+	return rc;
 }

@@ -162,7 +162,6 @@ int bench_cache_open(struct bench_target *target, const struct thermo_options *o
 {
 	struct cache_target *self = calloc(1, sizeof(*self));
 
-	(void)work;
 	if (!self)
 		return -ENOMEM;
 	int status = thermo_open(options, &self->cache, error);

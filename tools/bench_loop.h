@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The loop over the stream, to be inlined into each target with that target's own functions, so that no
- * target pays for an indirect call that another does not.
+ * The loop over the stream, to be inlined into each target with that target's own functions, so
+ * that no target pays for an indirect call that another does not.
  */
 #ifndef TOOLS_BENCH_LOOP_H
 #define TOOLS_BENCH_LOOP_H
@@ -160,7 +160,8 @@ BENCH_INLINE void bench_some(struct bench_worker *worker, uint64_t first, unsign
 	worker->sum += *(unsigned char *)worker->values[gets - 1];
 	for (unsigned i = 0; check && i < gets; i++) {
 		uint32_t number = stream->numbers[get_at[i]];
-		/* A miss leaves another key's value, or none: only where all were hits can all be checked. */
+		/* A miss leaves another key's value, or none: only where all were hits can all be
+		 * checked. */
 		if ((unsigned)hits == gets)
 			worker->counts.wrong += !keys_value_check(
 				number, worker->values[i], bench_value_len(worker->work, number));

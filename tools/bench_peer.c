@@ -23,13 +23,19 @@ bool bench_peer_known(const char *name)
 	return false;
 }
 
-/* The peers' programs lie beside `thermo` in the build folder, else where they were installed. */
+/* The peers' programs lie where THERMO_PEER_DIR says, beside `thermo` in the build folder, or where
+ * they were installed. */
 static int find_program(const char *name, char *path, size_t capacity)
 {
 	char self[512];
+	const char *given = getenv("THERMO_PEER_DIR");
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash = NULL;
 
+	if (given && *given) {
+		snprintf(path, capacity, "%s/thermo-peer-%s", given, name);
+		return access(path, X_OK) ? -ENOENT : 0;
+	}
 	if (n > 0) {
 		self[n] = 0;
 		slash = strrchr(self, '/');
@@ -178,7 +184,8 @@ int bench_peer_open(struct bench_peer *peer, const char *name, const struct work
 	snprintf(peer->name, sizeof(peer->name), "%s", name);
 	if (find_program(name, program, sizeof(program))) {
 		snprintf(peer->failure, sizeof(peer->failure),
-			 "thermo-peer-%s was not built: its development package was not there", name);
+			 "thermo-peer-%s was not built: its development package was not there",
+			 name);
 		return -ENOENT;
 	}
 	int status = make_dir(peer, options->base_dir);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "tools/bench_proc.h"
 #include "tools/keys.h"
@@ -33,15 +34,18 @@ static void unmap_bytes(void *map, uint64_t bytes)
 		munmap(map, (bytes + HUGE_BYTES - 1) & ~(uint64_t)(HUGE_BYTES - 1));
 }
 
-int stream_open(struct stream *stream, const struct workload *work)
+int work_stream_open(struct stream *stream, const struct workload *work)
 {
 	uint64_t each = work->key_len + sizeof(*stream->numbers) + 1;
 	uint64_t n = STREAM_BYTES_MAX / each;
-	struct zipf zipf;
+	struct zipf zipf, even;
 	uint64_t state = work->seed, coin = ~work->seed;
 
 	if (n > STREAM_REQUESTS_MAX)
 		n = STREAM_REQUESTS_MAX;
+	/* No more than a round takes. */
+	if (work->ops && work->ops < n / work->threads)
+		n = work->ops * work->threads + BENCH_BLOCK - 1;
 	n -= n % BENCH_BLOCK;
 	memset(stream, 0, sizeof(*stream));
 	stream->n = n;
@@ -58,7 +62,6 @@ int stream_open(struct stream *stream, const struct workload *work)
 	}
 	stream->bytes = n * each;
 
-	struct zipf even;
 	zipf_init(&zipf, work->keys, work->zipf);
 	zipf_init(&even, 100, 0);
 	for (uint64_t i = 0; i < n; i++) {
@@ -71,7 +74,7 @@ int stream_open(struct stream *stream, const struct workload *work)
 	return 0;
 }
 
-void stream_close(struct stream *stream)
+void work_stream_close(struct stream *stream)
 {
 	if (!stream->n)
 		return;
@@ -96,7 +99,8 @@ static int worker_open(struct bench_worker *worker, struct bench_target *target,
 	worker->at = target->stream->n / work->threads * number;
 	worker->at -= worker->at % BENCH_BLOCK;
 	worker->buffer = map_bytes(2 * BENCH_BATCH_MAX * value);
-	if (!worker->buffer)
+	worker->block_ticks = calloc(BENCH_BLOCKS_KEPT, sizeof(*worker->block_ticks));
+	if (!worker->buffer || !worker->block_ticks)
 		return -ENOMEM;
 	for (unsigned i = 0; i < BENCH_BATCH_MAX; i++)
 		worker->values[i] = worker->buffer + i * value;
@@ -109,12 +113,15 @@ static int worker_open(struct bench_worker *worker, struct bench_target *target,
 
 static void worker_close(struct bench_worker *worker)
 {
+	free(worker->block_ticks);
+	worker->block_ticks = NULL;
 	if (!worker->buffer)
 		return;
 	if (worker->target->ops->worker_close)
 		worker->target->ops->worker_close(worker);
-	unmap_bytes(worker->buffer, 2 * BENCH_BATCH_MAX *
-			(uint64_t)(worker->work->value_most ? worker->work->value_most : 1));
+	unmap_bytes(worker->buffer,
+		    2 * BENCH_BATCH_MAX *
+			    (uint64_t)(worker->work->value_most ? worker->work->value_most : 1));
 	worker->buffer = NULL;
 }
 
@@ -146,6 +153,20 @@ void bench_target_close(struct bench_target *target)
 	target->workers = NULL;
 }
 
+/* Where there is a tier below, a put that found no room will find some soon. */
+static int put_patiently(struct bench_worker *worker, const void *const *keys,
+			 const void *const *values, const uint32_t *lens, unsigned n)
+{
+	int status = worker->target->ops->put_batch(worker, keys, values, lens, n);
+
+	for (unsigned tries = 0; status == -ENOSPC && worker->work->each && tries < 5000; tries++) {
+		struct timespec nap = {.tv_nsec = 2000000};
+		nanosleep(&nap, NULL);
+		status = worker->target->ops->put_batch(worker, keys, values, lens, n);
+	}
+	return status;
+}
+
 int bench_load(struct bench_target *target, uint64_t from, uint64_t to)
 {
 	const struct workload *work = target->work;
@@ -168,7 +189,7 @@ int bench_load(struct bench_target *target, uint64_t from, uint64_t to)
 			keys[i] = key_bytes + i * pitch;
 			values[i] = value;
 		}
-		int answer = target->ops->put_batch(worker, keys, values, lens, n);
+		int answer = put_patiently(worker, keys, values, lens, n);
 		if (answer < 0 && status != answer)
 			status = answer;
 		from += n;
@@ -177,7 +198,8 @@ int bench_load(struct bench_target *target, uint64_t from, uint64_t to)
 	return status;
 }
 
-/* ---- A round ------------------------------------------------------------------------------------ */
+/* ---- A round ------------------------------------------------------------------------------------
+ */
 
 /* Holds the threads back until all are there. */
 struct round_gate {
@@ -191,7 +213,7 @@ struct round_thread {
 	pthread_t thread;
 	struct round_gate *gate;
 	double seconds;
-	int cpu; /* -1: anywhere */
+	int cpu;        /* -1: anywhere */
 	uint64_t ticks; /* that the round took */
 	uint64_t requests;
 };
@@ -206,8 +228,9 @@ static void pin_to(int cpu)
 	pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
-/* One block; every sixteenth is timed request by request. */
-static void run_block(struct bench_worker *worker, uint64_t n)
+/* One block, a full one or what is left of the round; every sixteenth is timed request by request.
+ */
+static void run_block(struct bench_worker *worker, uint64_t n, uint64_t full)
 {
 	const struct bench_ops *ops = worker->target->ops;
 
@@ -220,8 +243,12 @@ static void run_block(struct bench_worker *worker, uint64_t n)
 	} else {
 		uint64_t start = ticks_now();
 		ops->run(worker, n);
-		worker->fast_ticks += ticks_now() - start;
+		uint64_t ticks = ticks_now() - start;
+		worker->fast_ticks += ticks;
 		worker->fast_requests += n;
+		if (n == full)
+			worker->block_ticks[worker->fast_blocks++ % BENCH_BLOCKS_KEPT] =
+				ticks < UINT32_MAX ? (uint32_t)ticks : UINT32_MAX;
 	}
 }
 
@@ -258,7 +285,7 @@ static void *round_main(void *argument)
 	uint64_t start_ns = ticks_clock_ns(), start = ticks_now();
 	for (;;) {
 		uint64_t n = left && left < block ? left : block;
-		run_block(worker, n);
+		run_block(worker, n, block);
 		self->requests += n;
 		if (left) {
 			left -= n;
@@ -275,11 +302,30 @@ static void *round_main(void *argument)
 static void clear_counters(struct bench_worker *worker)
 {
 	memset(&worker->counts, 0, sizeof(worker->counts));
-	worker->fast_requests = worker->fast_ticks = 0;
+	worker->fast_requests = worker->fast_ticks = worker->fast_blocks = 0;
 	histogram_clear(&worker->get_ticks);
 	histogram_clear(&worker->put_ticks);
 	for (unsigned i = 0; i < BENCH_TIERS; i++)
 		histogram_clear(&worker->tier_ticks[i]);
+}
+
+static int compare_ticks(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* Requests a tick, by the median block; 0 if there was none. */
+static double quiet_rate(const struct bench_worker *worker)
+{
+	uint64_t n =
+		worker->fast_blocks < BENCH_BLOCKS_KEPT ? worker->fast_blocks : BENCH_BLOCKS_KEPT;
+	if (!n)
+		return 0;
+	qsort(worker->block_ticks, n, sizeof(*worker->block_ticks), compare_ticks);
+	uint32_t median = worker->block_ticks[n / 2];
+	uint64_t block = BENCH_BLOCK - BENCH_BLOCK % worker->work->batch;
+	return (double)block / (median ? median : 1);
 }
 
 static void add_worker(struct bench_round *round, const struct round_thread *thread, double tick_ns)
@@ -292,6 +338,7 @@ static void add_worker(struct bench_round *round, const struct round_thread *thr
 	uint64_t requests = fast ? worker->fast_requests : thread->requests;
 	uint64_t ticks = fast ? worker->fast_ticks : thread->ticks;
 	round->ops_per_s += (double)requests / ((double)ticks * tick_ns) * 1e9;
+	round->quiet_ops_per_s += quiet_rate(worker) / tick_ns * 1e9;
 	if ((double)thread->ticks * tick_ns / 1e9 > round->seconds)
 		round->seconds = (double)thread->ticks * tick_ns / 1e9;
 	round->counts.gets += counts->gets;
@@ -322,7 +369,8 @@ static int cpu_of(unsigned i, unsigned threads)
 
 static double cpu_seconds(const struct bench_target *target)
 {
-	return proc_cpu_seconds(0) + (target->server_pid ? proc_cpu_seconds(target->server_pid) : 0);
+	return proc_cpu_seconds(0) +
+	       (target->server_pid ? proc_cpu_seconds(target->server_pid) : 0);
 }
 
 int bench_run(struct bench_target *target, double seconds, struct bench_round *round)

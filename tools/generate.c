@@ -40,8 +40,8 @@ static const struct {
 #define LENGTH_MIN 100.0
 #define LENGTH_MAX 228000.0
 
-/* Ours. Serving keeps the newest 64th of a user's log. */
-#define LENGTH_KEPT 64
+/* Ours. Serving keeps the newest 128th of a user's log. */
+#define LENGTH_KEPT 128
 #define EVENT_BYTES 16u
 #define EMBEDDING_BYTES 256u /* 64 float32 */
 #define KEY_BYTES 16u
@@ -85,6 +85,7 @@ struct generate {
 	enum phase phase;
 	uint32_t at, upto;     /* visits of this phase: done, of so many; or keys loaded */
 	uint32_t scanned;      /* items */
+	uint32_t groups;       /* of gets that go out together: begun so far */
 	uint64_t given, total; /* requests; total is an estimate */
 	/* the requests of the visit under way */
 	struct replay_op ops[4 * CANDIDATES + 64];
@@ -282,6 +283,13 @@ static void ask(struct generate *g, enum replay_verb verb, enum space space, uin
 	g->ops[g->n_ops++] = make(g, verb, space, id);
 }
 
+/* A get that goes out with the others of the group that was begun last. */
+static void ask_together(struct generate *g, enum space space, uint32_t id)
+{
+	ask(g, REPLAY_GET, space, id);
+	g->ops[g->n_ops - 1].group = g->groups;
+}
+
 /* One visit of the user whose turn it is, as up to 4 * CANDIDATES requests. */
 static void visit(struct generate *g)
 {
@@ -294,12 +302,14 @@ static void visit(struct generate *g)
 		ask(g, REPLAY_SET, SPACE_ITEMS, item_of_rank(g, 0));
 	}
 	ask(g, REPLAY_GET, SPACE_USERS, user);
+	g->groups++;
 	for (uint32_t i = 0; i < CANDIDATES; i++) {
 		items[i] = draw_item(g, user);
-		ask(g, REPLAY_GET, SPACE_EMBEDDINGS, items[i]);
+		ask_together(g, SPACE_EMBEDDINGS, items[i]);
 	}
+	g->groups++;
 	for (uint32_t i = 0; i < shown; i++)
-		ask(g, REPLAY_GET, SPACE_ITEMS, items[i]);
+		ask_together(g, SPACE_ITEMS, items[i]);
 	for (uint32_t i = 0; i < shown; i++)
 		if (uniform(g) < RETRAIN)
 			ask(g, REPLAY_SET, SPACE_EMBEDDINGS, items[i]);
@@ -312,8 +322,9 @@ static void visit(struct generate *g)
 static void scan(struct generate *g)
 {
 	uint32_t target = (uint32_t)((uint64_t)g->options.items * (g->at + 1) / g->upto);
+	g->groups++;
 	for (int i = 0; g->scanned < target && i < 60; i++)
-		ask(g, REPLAY_GET, SPACE_EMBEDDINGS, g->scanned++);
+		ask_together(g, SPACE_EMBEDDINGS, g->scanned++);
 }
 
 /* Every user, then every item's embedding and metadata. */

@@ -41,7 +41,7 @@ void histogram_merge_scaled(struct histogram *into, const struct histogram *from
 		into->bucket[histogram_bucket((uint64_t)((double)middle * factor))] +=
 			from->bucket[i];
 	}
-	uint64_t max = (uint64_t)((double)from->max * factor);
+	uint64_t max = (uint64_t)((double)from->max * factor + 0.5);
 	into->count += from->count;
 	into->sum += (uint64_t)((double)from->sum * factor);
 	if (max > into->max)

@@ -120,6 +120,11 @@ static void print(const char *path, const struct inspect *inspect)
 		if (manifest->below[space])
 			printf("dropped:  space %u below sequence %" PRIu64 "\n", space,
 			       manifest->below[space]);
+	if (inspect->image_bytes)
+		printf("image:    %s, the hot and warm records as of the last clean close\n",
+		       size_format(inspect->image_bytes, a));
+	else
+		printf("image:    none: the cache is open, or did not close cleanly\n");
 	if (manifest->n_keys)
 		printf("erasing:  %u keys\n", manifest->n_keys);
 	if (manifest->n_runs)
@@ -201,6 +206,7 @@ static int write_json(const char *path, const char *to_path, const struct inspec
 	add_number(root, "next_number", manifest->next_number);
 	add_number(root, "max_seq", manifest->max_seq);
 	add_number(root, "manifest_bytes", inspect->manifest_bytes);
+	add_number(root, "image_bytes", inspect->image_bytes);
 	add_number(root, "meta_bytes", manifest->meta_bytes);
 	add_number(root, "keys_being_erased", manifest->n_keys);
 	add_number(root, "files_not_in_manifest", inspect->n_strays);

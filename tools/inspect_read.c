@@ -18,6 +18,7 @@
 #include "tiers/cold/filter.h"
 #include "tiers/cold/run.h"
 
+#define IMAGE_NAME "memory.img"        /* of tiers/image.c */
 #define MEMORY_MAX (UINT64_C(1) << 30) /* bytes, of decoded manifests */
 
 static int fail(struct thermo_error *error, int status, const char *what, const char *why)
@@ -153,7 +154,8 @@ static int open_block(struct reader *reader, const struct fence_place *place,
 	    block_check(reader->block, len, reader->run->number, place->start, header) ||
 	    block_unpack(&reader->decoder, header, reader->block, reader->scratch, BLOCK_MAX,
 			 &payload) ||
-	    block_first(cursor, payload, header->raw, header->records) != THERMO_OK) {
+	    block_first(cursor, payload, header->raw, header->records) ||
+	    block_next(cursor) != THERMO_OK) {
 		struct inspect_run *run = reader->run;
 		if (!*run->problem)
 			snprintf(run->problem, sizeof(run->problem),
@@ -347,7 +349,11 @@ static int list_strays(struct inspect *inspect)
 		struct stat stat = {0};
 		char known[RUN_NAME_BYTES];
 		bool stray = strcmp(name, ".") && strcmp(name, "..") &&
-			     strcmp(name, MANIFEST_NAME) && strcmp(name, "LOCK");
+			     strcmp(name, MANIFEST_NAME) && strcmp(name, "LOCK") &&
+			     strcmp(name, IMAGE_NAME);
+		if (!strcmp(name, IMAGE_NAME) &&
+		    !fstatat(inspect->dir, name, &stat, AT_SYMLINK_NOFOLLOW))
+			inspect->image_bytes = (uint64_t)stat.st_size;
 		for (uint32_t i = 0; stray && i < inspect->manifest.n_runs; i++) {
 			run_name(inspect->manifest.runs[i].number, known);
 			stray = strcmp(name, known) != 0;

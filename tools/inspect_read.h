@@ -50,6 +50,8 @@ struct inspect {
 	/* what was found */
 	struct manifest manifest;
 	uint64_t manifest_bytes;
+	uint64_t image_bytes; /* of the hot and warm records that a clean close kept; 0 = there is
+				 none */
 	struct inspect_run *runs; /* manifest.n_runs of them, newest first */
 	struct inspect_stray strays[64];
 	uint32_t n_strays; /* may be more than fit */

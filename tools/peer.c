@@ -20,42 +20,85 @@
 #include "tools/ticks.h"
 
 static const struct option options[] = {
-	{"keys", required_argument, NULL, 'k'},    {"key-size", required_argument, NULL, 'K'},
-	{"value-least", required_argument, NULL, 'v'}, {"value-most", required_argument, NULL, 'V'},
-	{"zipf", required_argument, NULL, 'z'},    {"get-put", required_argument, NULL, 'g'},
-	{"threads", required_argument, NULL, 't'}, {"batch", required_argument, NULL, 'b'},
-	{"ops", required_argument, NULL, 'o'},     {"seed", required_argument, NULL, 's'},
-	{"each", no_argument, NULL, 'e'},          {"dir", required_argument, NULL, 'd'},
-	{"cache", required_argument, NULL, 'c'},   {"direct", no_argument, NULL, 'D'},
+	{"keys", required_argument, NULL, 'k'},
+	{"key-size", required_argument, NULL, 'K'},
+	{"value-least", required_argument, NULL, 'v'},
+	{"value-most", required_argument, NULL, 'V'},
+	{"zipf", required_argument, NULL, 'z'},
+	{"get-put", required_argument, NULL, 'g'},
+	{"threads", required_argument, NULL, 't'},
+	{"batch", required_argument, NULL, 'b'},
+	{"ops", required_argument, NULL, 'o'},
+	{"seed", required_argument, NULL, 's'},
+	{"each", no_argument, NULL, 'e'},
+	{"dir", required_argument, NULL, 'd'},
+	{"cache", required_argument, NULL, 'c'},
+	{"direct", no_argument, NULL, 'D'},
 	{NULL, 0, NULL, 0},
 };
 
+static int take(int option, struct workload *work, struct peer_options *peer)
+{
+	uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
+	switch (option) {
+	case 'k':
+		work->keys = number;
+		break;
+	case 'K':
+		work->key_len = (uint32_t)number;
+		break;
+	case 'v':
+		work->value_least = (uint32_t)number;
+		break;
+	case 'V':
+		work->value_most = (uint32_t)number;
+		break;
+	case 'z':
+		work->zipf = strtod(optarg, NULL);
+		break;
+	case 'g':
+		work->get_percent = (uint32_t)number;
+		break;
+	case 't':
+		work->threads = (uint32_t)number;
+		break;
+	case 'b':
+		work->batch = (uint32_t)number;
+		break;
+	case 'o':
+		work->ops = number;
+		break;
+	case 's':
+		work->seed = number;
+		break;
+	case 'e':
+		work->each = true;
+		break;
+	case 'd':
+		peer->dir = optarg;
+		break;
+	case 'c':
+		peer->cache_bytes = number;
+		break;
+	case 'D':
+		peer->direct = true;
+		break;
+	default:
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* `thermo bench` is the only caller: what is wrong here is its mistake, or a person's who typed. */
 static int parse(int argc, char **argv, struct workload *work, struct peer_options *peer)
 {
-	int option;
-	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		uint64_t number = optarg ? strtoull(optarg, NULL, 10) : 0;
-		switch (option) {
-		case 'k': work->keys = number; break;
-		case 'K': work->key_len = (uint32_t)number; break;
-		case 'v': work->value_least = (uint32_t)number; break;
-		case 'V': work->value_most = (uint32_t)number; break;
-		case 'z': work->zipf = strtod(optarg, NULL); break;
-		case 'g': work->get_percent = (uint32_t)number; break;
-		case 't': work->threads = (uint32_t)number; break;
-		case 'b': work->batch = (uint32_t)number; break;
-		case 'o': work->ops = number; break;
-		case 's': work->seed = number; break;
-		case 'e': work->each = true; break;
-		case 'd': peer->dir = optarg; break;
-		case 'c': peer->cache_bytes = number; break;
-		case 'D': peer->direct = true; break;
-		default: return -EINVAL;
-		}
-	}
-	bool sound = work->keys && work->key_len && work->value_least <= work->value_most &&
-		     work->value_most <= BENCH_VALUE_MAX && work->get_percent <= 100 &&
-		     work->threads && work->threads <= BENCH_THREADS_MAX && work->batch &&
+	int option, status = 0;
+	while (!status && (option = getopt_long(argc, argv, "", options, NULL)) != -1)
+		status = take(option, work, peer);
+	bool sound = !status && work->keys && work->key_len &&
+		     work->value_least <= work->value_most && work->value_most <= BENCH_VALUE_MAX &&
+		     work->get_percent <= 100 && work->threads &&
+		     work->threads <= BENCH_THREADS_MAX && work->batch &&
 		     work->batch <= BENCH_BATCH_MAX && peer->dir && optind == argc;
 	return sound ? 0 : -EINVAL;
 }
@@ -145,7 +188,7 @@ int peer_main(const struct peer *peer, int argc, char **argv)
 			peer->name);
 		return 2;
 	}
-	int status = stream_open(&stream, &work);
+	int status = work_stream_open(&stream, &work);
 	if (status)
 		return say_failure(strerror(-status));
 	status = peer->open(&target, &work, &given, reason, sizeof(reason));
@@ -160,13 +203,14 @@ int peer_main(const struct peer *peer, int argc, char **argv)
 	bench_target_close(&target);
 	peer->close(&target);
 close_stream:
-	stream_close(&stream);
+	work_stream_close(&stream);
 	if (!status)
 		return EXIT_SUCCESS;
 	return say_failure(*reason ? reason : strerror(-status));
 }
 
-/* ---- Servers -------------------------------------------------------------------------------------- */
+/* ---- Servers
+ * -------------------------------------------------------------------------------------- */
 
 int peer_server_connect(const char *path)
 {

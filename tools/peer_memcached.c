@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * memcached over a Unix socket of its own, in its binary protocol, which takes keys of any bytes. One
- * connection a worker; a batch is quiet gets (or sets) in one write, ended by a no-op.
+ * memcached over a Unix socket of its own, in its binary protocol, which takes keys of any bytes.
+ * One connection a worker; a batch is quiet gets (or sets) in one write, ended by a no-op.
  */
 #include "tools/peer.h"
 
@@ -15,7 +15,7 @@
 
 #include "tools/bench_loop.h"
 
-#define KEY_MAX 250u       /* bytes, of memcached */
+#define KEY_MAX 250u /* bytes, of memcached */
 #define VALUE_MOST (512u << 10)
 
 enum { OP_GET = 0x00, OP_SET = 0x01, OP_GETQ = 0x09, OP_NOOP = 0x0a, OP_SETQ = 0x11 };
@@ -26,7 +26,7 @@ struct frame {
 	uint8_t magic, op;
 	uint16_t key_len;
 	uint8_t extra_len, data_type;
-	uint16_t status; /* 0 in requests */
+	uint16_t status;   /* 0 in requests */
 	uint32_t body_len; /* extra, key and value */
 	uint32_t opaque;
 	uint64_t cas;
@@ -35,7 +35,7 @@ _Static_assert(sizeof(struct frame) == 24, "a frame is 24 bytes");
 
 struct connection {
 	int fd;
-	size_t capacity;      /* of both buffers */
+	size_t capacity; /* of both buffers */
 	unsigned char *out, *in;
 	size_t out_len;
 	size_t in_start, in_end; /* what has been received and not yet taken */
@@ -290,8 +290,9 @@ static int open_store(struct bench_target *target, const struct workload *work,
 		 (unsigned long long)((data + data / 2) >> 20) + 256);
 	snprintf(threads, sizeof(threads), "%u", work->threads);
 	snprintf(tuning, sizeof(tuning), "hashpower=%u,no_lru_crawler", hash_power(work->keys));
-	char *argv[] = {"memcached", "-s", store->socket, "-m", megabytes, "-t", threads, "-B",
-			"binary", "-o", tuning, geteuid() ? NULL : "-u", "root", NULL};
+	char *argv[] = {"memcached", "-s", store->socket, "-m", megabytes, "-t",
+			threads,     "-B", "binary",      "-o", tuning,    geteuid() ? NULL : "-u",
+			"root",      NULL};
 	store->pid = peer_server_start(argv, store->socket);
 	if (store->pid < 0) {
 		int status = store->pid;
@@ -315,7 +316,7 @@ static void close_store(struct bench_target *target)
 
 int main(int argc, char **argv)
 {
-	static const struct peer memcached = {"memcached", open_store, NULL, NULL, close_store,
-					      NULL};
+	static const struct peer memcached = {"memcached", open_store,  NULL,
+					      NULL,        close_store, NULL};
 	return peer_main(&memcached, argc, argv);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Redis over a Unix socket of its own, without persistence. One connection a worker; a batch of gets is
- * one MGET, a batch of puts one MSET.
+ * Redis over a Unix socket of its own, without persistence. One connection a worker; a batch of
+ * gets is one MGET, a batch of puts one MSET.
  */
 #include "tools/peer.h"
 
@@ -137,8 +137,18 @@ static int open_store(struct bench_target *target, const struct workload *work,
 		      const struct peer_options *options, char *reason, size_t capacity)
 {
 	struct store *store = calloc(1, sizeof(*store));
-	char *argv[] = {"redis-server", "--port", "0", "--unixsocket", NULL, "--save", "",
-			"--appendonly", "no", "--dir", (char *)(uintptr_t)options->dir, NULL};
+	char *argv[] = {"redis-server",
+			"--port",
+			"0",
+			"--unixsocket",
+			NULL,
+			"--save",
+			"",
+			"--appendonly",
+			"no",
+			"--dir",
+			(char *)(uintptr_t)options->dir,
+			NULL};
 
 	(void)work;
 	if (!store)

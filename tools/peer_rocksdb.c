@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RocksDB, set up for point look-ups: no compression, no log, a full bloom filter, hashed data blocks,
- * everything compacted into one level after loading. In memory: a block cache that holds everything.
- * With --direct: direct reads and a block cache of the size that the cache's memory tiers have.
+ * RocksDB, set up for point look-ups: no compression, no log, a full bloom filter, hashed data
+ * blocks, everything compacted into one level after loading. In memory: a block cache that holds
+ * everything. With --direct: direct reads and a block cache of the size that the cache's memory
+ * tiers have.
  */
 #include "tools/peer.h"
 
 #include <errno.h>
 #include <rocksdb/c.h>
-#include <rocksdb/version.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,8 +49,8 @@ static int get(struct bench_worker *worker, const void *key, void *value)
 {
 	struct store *store = worker->target->context;
 	char *error = NULL;
-	rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(store->db, store->read, key,
-							    worker->work->key_len, &error);
+	rocksdb_pinnableslice_t *slice =
+		rocksdb_get_pinned(store->db, store->read, key, worker->work->key_len, &error);
 	if (error)
 		return failed(error);
 	return take(slice, worker->work, value);
@@ -68,7 +68,7 @@ static int get_batch(struct bench_worker *worker, const void *const *keys, void 
 		     int *tiers, unsigned n)
 {
 	struct store *store = worker->target->context;
-	size_t lens[BENCH_BATCH_MAX];
+	size_t lens[BENCH_BATCH_MAX] = {0};
 	rocksdb_pinnableslice_t *slices[BENCH_BATCH_MAX];
 	char *errors[BENCH_BATCH_MAX];
 	int hits = 0, status = 0;
@@ -124,7 +124,8 @@ static void set_options(struct store *store, const struct workload *work,
 	rocksdb_block_based_options_set_filter_policy(store->table,
 						      rocksdb_filterpolicy_create_bloom_full(10));
 	rocksdb_block_based_options_set_data_block_index_type(
-		store->table, rocksdb_block_based_table_data_block_index_type_binary_search_and_hash);
+		store->table,
+		rocksdb_block_based_table_data_block_index_type_binary_search_and_hash);
 	rocksdb_block_based_options_set_data_block_hash_ratio(store->table, 0.75);
 	store->options = rocksdb_options_create();
 	rocksdb_options_set_create_if_missing(store->options, 1);
@@ -158,7 +159,10 @@ static int open_store(struct bench_target *target, const struct workload *work,
 	if (!store)
 		return -ENOMEM;
 	set_options(store, work, options);
-	store->db = rocksdb_open(store->options, options->dir, &error);
+	const char *family = "default";
+	const rocksdb_options_t *family_options = store->options;
+	store->db = rocksdb_open_column_families(store->options, options->dir, 1, &family,
+						 &family_options, &store->family, &error);
 	if (error) {
 		snprintf(reason, capacity, "RocksDB: %s", error);
 		rocksdb_free(error);
@@ -166,7 +170,6 @@ static int open_store(struct bench_target *target, const struct workload *work,
 		free(store);
 		return -EIO;
 	}
-	store->family = rocksdb_get_default_column_family_handle(store->db);
 	target->ops = &ops;
 	target->context = store;
 	return 0;
@@ -198,12 +201,12 @@ static void close_store(struct bench_target *target)
 static void version(struct bench_target *target, char *text, size_t capacity)
 {
 	(void)target;
-	snprintf(text, capacity, "%d.%d.%d", ROCKSDB_MAJOR, ROCKSDB_MINOR, ROCKSDB_PATCH);
+	snprintf(text, capacity, "%s", PEER_VERSION);
 }
 
 int main(int argc, char **argv)
 {
-	static const struct peer rocksdb = {"rocksdb", open_store, loaded, NULL, close_store,
-					    version};
+	static const struct peer rocksdb = {"rocksdb", open_store,  loaded,
+					    NULL,      close_store, version};
 	return peer_main(&rocksdb, argc, argv);
 }

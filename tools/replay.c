@@ -27,6 +27,8 @@ static const char help[] =
 	"                    published, or dist:FILE (a CacheLib sizes file)\n"
 	"  --sets-as-gets    treat a set as a get with a put on a miss, as simulators do\n"
 	"  --threads N       workers; a key's requests stay in order (default 1)\n"
+	"  --batch N         up to N gets that follow each other go out together (at most 64; "
+	"default 1)\n"
 	"  --limit N         stop after N requests\n"
 	"  --verify          check every byte of every hit against what the key must hold\n"
 	"  --reopen          with --verify and --cold: close, open, and read every key back\n"
@@ -46,6 +48,7 @@ enum {
 	OPT_VALUE_SIZE,
 	OPT_SETS_AS_GETS,
 	OPT_THREADS,
+	OPT_BATCH,
 	OPT_LIMIT,
 	OPT_VERIFY,
 	OPT_REOPEN,
@@ -65,6 +68,7 @@ static const struct option long_options[] = {
 	{"value-size", required_argument, NULL, OPT_VALUE_SIZE},
 	{"sets-as-gets", no_argument, NULL, OPT_SETS_AS_GETS},
 	{"threads", required_argument, NULL, OPT_THREADS},
+	{"batch", required_argument, NULL, OPT_BATCH},
 	{"limit", required_argument, NULL, OPT_LIMIT},
 	{"verify", no_argument, NULL, OPT_VERIFY},
 	{"reopen", no_argument, NULL, OPT_REOPEN},
@@ -121,6 +125,11 @@ static int parse_option(struct replay_args *args, int option, const char *value)
 			return cli_misuse(args->command,
 					  "--threads: '%s' is not a number from 1 to %d", value,
 					  REPLAY_THREADS_MAX);
+		return COMMAND_OK;
+	case OPT_BATCH:
+		if (!cli_number(value, 1, 64, &args->batch))
+			return cli_misuse(args->command,
+					  "--batch: '%s' is not a number from 1 to 64", value);
 		return COMMAND_OK;
 	case OPT_LIMIT:
 		if (!cli_number(value, 1, UINT64_MAX, &args->limit))
@@ -237,7 +246,8 @@ int replay_engine(const struct replay_args *args)
 	config.options.io = args->io;
 	config.options.log = cli_log;
 	int exit_code = COMMAND_FAILED;
-	if (trace_source_open(&source, args->path, args->format, sizes, &error)) {
+	if (trace_source_open(&source, args->path, args->format, sizes, (uint32_t)args->batch,
+			      &error)) {
 		cli_fail(args->command, "%s", error.text);
 		goto close_sizes;
 	}

@@ -16,7 +16,7 @@ struct replay_args {
 	const char *value_size;
 	const char *json; /* path, "-", or NULL: for people */
 	const char *io;
-	uint64_t threads, limit;
+	uint64_t threads, limit, batch;
 	enum progress_mode progress;
 	bool objects, verify, reopen, sets_as_gets;
 };

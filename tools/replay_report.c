@@ -70,10 +70,11 @@ static void print_latency(FILE *to, const struct histogram *latency)
 	fprintf(to, " %9s", duration(latency->max, text));
 }
 
-static void print_row(FILE *to, const char *name, const struct histogram *latency, double of)
+static void print_row(FILE *to, const char *name, uint64_t n, uint64_t of,
+		      const struct histogram *latency)
 {
 	char count[32];
-	fprintf(to, "%-6s %12s %6.1f%%", name, grouped(latency->count, count), of * 100);
+	fprintf(to, "%-6s %12s %6.1f%%", name, grouped(n, count), share(n, of) * 100);
 	print_latency(to, latency);
 }
 
@@ -85,13 +86,20 @@ static void print_tiers(FILE *to, const struct replay_result *result)
 	fprintf(to, "%-6s %12s %7s %9s %9s %9s %9s   %s\n", "", "gets", "share", "p50", "p99",
 		"p99.9", "max", "resident / cap");
 	for (int tier = 0; tier < THERMO_TIERS; tier++) {
-		print_row(to, tier_names[tier], &result->latency[tier],
-			  share(total->hits[tier], total->gets));
+		print_row(to, tier_names[tier], total->hits[tier], total->gets,
+			  &result->latency[tier]);
 		size_format(stats->tier[tier].used_bytes, used);
 		size_format(stats->tier[tier].cap_bytes, cap);
 		fprintf(to, "   %s / %s\n", used, stats->tier[tier].cap_bytes ? cap : "-");
 	}
-	print_row(to, "miss", &result->latency_miss, share(total->misses, total->gets));
+	print_row(to, "miss", total->misses, total->gets, &result->latency_miss);
+	if (result->latency_batch.count) {
+		fprintf(to, "\n%-6s %12s %7s", "batch", grouped(result->latency_batch.count, cap),
+			"");
+		print_latency(to, &result->latency_batch);
+		fprintf(to, "   of %.1f gets each; the rows above time single gets",
+			share(result->batched, result->latency_batch.count));
+	}
 	fprintf(to, "\n%-6s %12s %7s", "put", grouped(result->latency_put.count, cap), "");
 	print_latency(to, &result->latency_put);
 	fprintf(to, "\n");
@@ -315,6 +323,7 @@ static void add_latencies(cJSON *root, const struct replay_result *result)
 	cJSON *json = cJSON_AddObjectToObject(root, "latency_ns");
 	for (int tier = 0; tier < THERMO_TIERS; tier++)
 		add_latency(json, tier_names[tier], &result->latency[tier]);
+	add_latency(json, "batch", &result->latency_batch);
 	add_latency(json, "miss", &result->latency_miss);
 	add_latency(json, "put", &result->latency_put);
 	add_latency(json, "delete", &result->latency_delete);
@@ -356,6 +365,7 @@ static int json_all(FILE *to, const struct replay_about *about, const struct rep
 	add_counts(root, &result->total);
 	add_count(root, "sizes_not_recorded", about->unrecorded);
 	add_latencies(root, result);
+	add_count(root, "gets_in_batches", result->batched);
 	cJSON_AddNumberToObject(root, "moves_per_request",
 				share(stats->promoted + stats->demoted, requests));
 	add_tiers(root, stats);

@@ -47,7 +47,10 @@ static int cache_open(struct replay *replay)
 {
 	const char *command = replay->config->command;
 	struct thermo_error error = {.text = ""};
-	int status = thermo_open(&replay->config->options, &replay->cache, &error);
+	struct thermo_options options = replay->config->options;
+	if (replay->result->seconds > 0)
+		options.log = NULL; /* opened again: its notices have been said */
+	int status = thermo_open(&options, &replay->cache, &error);
 	if (status)
 		return cli_fail(command, "%s", *error.text ? error.text : thermo_strerror(status));
 	for (unsigned i = 0; i < replay->source->n_spaces; i++) {
@@ -230,6 +233,8 @@ static void result_merge(struct replay_result *into, const struct replay_result 
 		histogram_merge(&into->latency[tier], &from->latency[tier]);
 	}
 	histogram_merge(&into->latency_miss, &from->latency_miss);
+	histogram_merge(&into->latency_batch, &from->latency_batch);
+	into->batched += from->batched;
 	histogram_merge(&into->latency_put, &from->latency_put);
 	histogram_merge(&into->latency_delete, &from->latency_delete);
 	if (!*into->first_failure)

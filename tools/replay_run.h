@@ -29,7 +29,8 @@ struct replay_op {
 	uint64_t id;        /* the key: these 8 bytes, and filler up to key_len */
 	uint32_t value_len; /* bytes that a put of it writes */
 	uint16_t key_len;   /* bytes, 8 to THERMO_KEY_MAX */
-	uint8_t verb;       /* enum replay_verb */
+	uint32_t group; /* gets of one group that follow each other go out as a batch; 0: alone */
+	uint8_t verb;   /* enum replay_verb */
 	uint8_t space;
 	uint8_t phase;
 	uint8_t kind; /* enum payload_kind */
@@ -92,11 +93,13 @@ struct replay_result {
 	struct replay_counts phase[REPLAY_PHASES_MAX];
 	struct replay_checks checks;
 	struct replay_reopened reopened;
-	struct histogram latency[THERMO_TIERS]; /* of gets that hit there */
+	struct histogram latency[THERMO_TIERS]; /* of single gets that hit there */
 	struct histogram latency_miss, latency_put, latency_delete;
-	struct thermo_stats stats; /* after everything settled */
-	char *stats_json;          /* or NULL; free with replay_result_free */
-	uint64_t process_bytes;    /* resident, of the whole process, at the end of the requests */
+	struct histogram latency_batch; /* of whole batches of gets */
+	uint64_t batched;               /* gets in them */
+	struct thermo_stats stats;      /* after everything settled */
+	char *stats_json;               /* or NULL; free with replay_result_free */
+	uint64_t process_bytes; /* resident, of the whole process, at the end of the requests */
 	double seconds;
 	double settle_s;
 	char first_failure[320]; /* "" or what the first failed request or bad value was */

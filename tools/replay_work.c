@@ -20,7 +20,8 @@ int worker_open(struct worker *worker, const struct replay_config *config,
 	worker->value = malloc(FIRST_BYTES);
 	worker->buffer = malloc(FIRST_BYTES);
 	worker->queue.ring = malloc(QUEUE_BATCHES * sizeof(*worker->queue.ring));
-	if (!worker->value || !worker->buffer || !worker->queue.ring)
+	worker->gets = calloc(1, sizeof(*worker->gets));
+	if (!worker->value || !worker->buffer || !worker->queue.ring || !worker->gets)
 		return -ENOMEM;
 	return config->verify ? expect_open(&worker->expect) : 0;
 }
@@ -28,6 +29,7 @@ int worker_open(struct worker *worker, const struct replay_config *config,
 void worker_close(struct worker *worker)
 {
 	expect_close(&worker->expect);
+	gets_free(worker);
 	free(worker->queue.ring);
 	free(worker->buffer);
 	free(worker->value);
@@ -36,7 +38,7 @@ void worker_close(struct worker *worker)
 	pthread_mutex_destroy(&worker->queue.lock);
 }
 
-static int reserve(char **bytes, size_t *capacity, size_t needed)
+int worker_reserve(char **bytes, size_t *capacity, size_t needed)
 {
 	if (needed <= *capacity)
 		return 0;
@@ -60,8 +62,7 @@ static void remember(struct worker *worker, const struct replay_op *op, const ch
 		 what);
 }
 
-static void count_error(struct worker *worker, const struct replay_op *op, const char *verb,
-			int status)
+void worker_error(struct worker *worker, const struct replay_op *op, const char *verb, int status)
 {
 	char what[160];
 	worker->result.total.errors++;
@@ -71,7 +72,7 @@ static void count_error(struct worker *worker, const struct replay_op *op, const
 }
 
 /* The key's bytes: its number, then filler that follows from it. */
-static const void *key_of(struct worker *worker, const struct replay_op *op)
+const void *worker_key(struct worker *worker, const struct replay_op *op)
 {
 	memcpy(worker->key, &op->id, sizeof(op->id));
 	if (op->key_len > sizeof(op->id))
@@ -85,18 +86,18 @@ static uint32_t value_seed_version(const struct worker *worker)
 	return worker->config->verify ? worker->version : 0;
 }
 
-static void do_put(struct worker *worker, const struct replay_op *op, struct expect_entry *entry)
+void worker_put(struct worker *worker, const struct replay_op *op, struct expect_entry *entry)
 {
 	struct replay_counts *total = &worker->result.total;
 	struct replay_counts *phase = &worker->result.phase[op->phase];
-	if (reserve(&worker->value, &worker->value_capacity, op->value_len)) {
-		count_error(worker, op, "put", -ENOMEM);
+	if (worker_reserve(&worker->value, &worker->value_capacity, op->value_len)) {
+		worker_error(worker, op, "put", -ENOMEM);
 		return;
 	}
 	worker->version++;
 	payload_fill(worker->value, op->value_len, op->kind,
 		     payload_seed(op->id, value_seed_version(worker)));
-	const void *key = key_of(worker, op);
+	const void *key = worker_key(worker, op);
 	uint64_t start = progress_now_ns();
 	int status = thermo_put(worker->spaces[op->space], key, op->key_len, worker->value,
 				op->value_len, THERMO_TTL_DEFAULT);
@@ -117,13 +118,13 @@ static void do_put(struct worker *worker, const struct replay_op *op, struct exp
 	} else {
 		if (entry)
 			entry->state = EXPECT_UNKNOWN;
-		count_error(worker, op, "put", status);
+		worker_error(worker, op, "put", status);
 	}
 }
 
 /* Holds a value against what its key must hold. */
-static void check_value(struct worker *worker, struct replay_checks *checks,
-			const struct replay_op *op, const struct expect_entry *entry, size_t len)
+void worker_check(struct worker *worker, struct replay_checks *checks, const struct replay_op *op,
+		  const struct expect_entry *entry, const void *value, size_t len)
 {
 	char what[160];
 	if (entry->state == EXPECT_UNKNOWN)
@@ -139,7 +140,7 @@ static void check_value(struct worker *worker, struct replay_checks *checks,
 	}
 	size_t shared = len < entry->value_len ? len : entry->value_len;
 	size_t longer = len < entry->value_len ? entry->value_len : len;
-	uint64_t bad = payload_check(worker->buffer, shared, (enum payload_kind)entry->kind,
+	uint64_t bad = payload_check(value, shared, (enum payload_kind)entry->kind,
 				     payload_seed(entry->id, entry->version));
 	bad += longer - shared;
 	if (!bad)
@@ -155,11 +156,11 @@ static void check_value(struct worker *worker, struct replay_checks *checks,
 static int fetch(struct worker *worker, const struct replay_op *op, struct thermo_request *request,
 		 uint64_t *took_ns)
 {
-	const void *key = key_of(worker, op);
+	const void *key = worker_key(worker, op);
 	size_t needed = op->value_len;
 	int status = 0;
 	do {
-		if (reserve(&worker->buffer, &worker->buffer_capacity, needed))
+		if (worker_reserve(&worker->buffer, &worker->buffer_capacity, needed))
 			return -ENOMEM;
 		*request = (struct thermo_request){
 			.space = worker->spaces[op->space],
@@ -181,37 +182,46 @@ static int fetch(struct worker *worker, const struct replay_op *op, struct therm
 	return status;
 }
 
-static void do_get(struct worker *worker, const struct replay_op *op, struct expect_entry *entry)
+void worker_got(struct worker *worker, const struct replay_op *op, struct expect_entry *entry,
+		const struct thermo_request *request, int status)
 {
 	struct replay_counts *total = &worker->result.total;
 	struct replay_counts *phase = &worker->result.phase[op->phase];
-	struct thermo_request request;
-	uint64_t took_ns = 0;
-	int status = fetch(worker, op, &request, &took_ns);
 	total->gets++, phase->gets++;
 	if (status == THERMO_OK) {
-		total->hits[request.tier]++, phase->hits[request.tier]++;
-		total->get_bytes += request.value_len, phase->get_bytes += request.value_len;
-		histogram_add(&worker->result.latency[request.tier], took_ns);
+		total->hits[request->tier]++, phase->hits[request->tier]++;
+		total->get_bytes += request->value_len, phase->get_bytes += request->value_len;
 		if (entry)
-			check_value(worker, &worker->result.checks, op, entry, request.value_len);
+			worker_check(worker, &worker->result.checks, op, entry, request->value,
+				     request->value_len);
 		return;
 	}
 	if (status == THERMO_MISS) {
 		total->misses++, phase->misses++;
-		histogram_add(&worker->result.latency_miss, took_ns);
 	} else if (status == THERMO_LOST) {
 		total->lost++, phase->lost++;
 	} else {
-		count_error(worker, op, "get", status);
+		worker_error(worker, op, "get", status);
 		return;
 	}
-	do_put(worker, op, entry);
+	worker_put(worker, op, entry);
+}
+
+void worker_get(struct worker *worker, const struct replay_op *op, struct expect_entry *entry)
+{
+	struct thermo_request request;
+	uint64_t took_ns = 0;
+	int status = fetch(worker, op, &request, &took_ns);
+	if (status == THERMO_OK)
+		histogram_add(&worker->result.latency[request.tier], took_ns);
+	else if (status == THERMO_MISS)
+		histogram_add(&worker->result.latency_miss, took_ns);
+	worker_got(worker, op, entry, &request, status);
 }
 
 static void do_delete(struct worker *worker, const struct replay_op *op, struct expect_entry *entry)
 {
-	const void *key = key_of(worker, op);
+	const void *key = worker_key(worker, op);
 	uint64_t start = progress_now_ns();
 	int status = thermo_delete(worker->spaces[op->space], key, op->key_len);
 	histogram_add(&worker->result.latency_delete, progress_now_ns() - start);
@@ -228,34 +238,33 @@ static void do_delete(struct worker *worker, const struct replay_op *op, struct 
 	} else if (status != THERMO_OK) {
 		if (entry)
 			entry->state = EXPECT_UNKNOWN;
-		count_error(worker, op, "delete", status);
+		worker_error(worker, op, "delete", status);
 	}
 }
 
-static void apply_one(struct worker *worker, const struct replay_op *op)
+struct expect_entry *worker_entry(struct worker *worker, const struct replay_op *op)
 {
 	struct expect_entry *entry = NULL;
 	if (worker->config->verify) {
 		entry = expect_get(&worker->expect, op->space, op->id, op->key_len);
-		if (!entry) {
-			count_error(worker, op, "the checking table", -ENOMEM);
-			return;
-		}
+		if (!entry)
+			worker_error(worker, op, "the checking table", -ENOMEM);
 	}
-	switch (op->verb) {
-	case REPLAY_GET:
-		do_get(worker, op, entry);
-		break;
-	case REPLAY_SET:
-		if (worker->config->sets_as_gets) {
-			do_get(worker, op, entry);
-			break;
-		}
+	return entry;
+}
+
+static void apply_one(struct worker *worker, const struct replay_op *op)
+{
+	struct expect_entry *entry = worker_entry(worker, op);
+	if (worker->config->verify && !entry)
+		return;
+	if (op->verb == REPLAY_GET) {
+		worker_get(worker, op, entry);
+	} else if (op->verb == REPLAY_SET) {
 		worker->result.total.sets++;
 		worker->result.phase[op->phase].sets++;
-		do_put(worker, op, entry);
-		break;
-	default:
+		worker_put(worker, op, entry);
+	} else {
 		do_delete(worker, op, entry);
 	}
 }
@@ -264,8 +273,18 @@ void worker_apply(struct worker *worker, struct work_batch *batch)
 {
 	const struct replay_counts *total = &worker->result.total;
 	struct work_live *live = &worker->live;
-	for (unsigned i = 0; i < batch->n; i++)
-		apply_one(worker, &batch->ops[i]);
+	for (unsigned i = 0; i < batch->n; i++) {
+		struct replay_op *op = &batch->ops[i];
+		if (op->verb == REPLAY_SET && worker->config->sets_as_gets)
+			op->verb = REPLAY_GET;
+		if (op->verb == REPLAY_GET && op->group) {
+			gets_add(worker, op);
+			continue;
+		}
+		gets_flush(worker);
+		apply_one(worker, op);
+	}
+	gets_flush(worker);
 	atomic_fetch_add_explicit(&live->requests, batch->n, memory_order_relaxed);
 	for (int tier = 0; tier < THERMO_TIERS; tier++)
 		atomic_store_explicit(&live->hits[tier], total->hits[tier], memory_order_relaxed);
@@ -274,34 +293,6 @@ void worker_apply(struct worker *worker, struct work_batch *batch)
 			      worker->result.checks.bad_bytes + worker->result.checks.unexpected,
 			      memory_order_relaxed);
 	batch->n = 0;
-}
-
-void worker_read_back(struct worker *worker)
-{
-	struct replay_reopened *reopened = &worker->result.reopened;
-	struct expect_entry *entry;
-	uint64_t at = 0, took_ns;
-	while ((entry = expect_next(&worker->expect, &at))) {
-		struct replay_op op = {
-			.id = entry->id,
-			.key_len = entry->key_len,
-			.value_len = entry->value_len,
-			.space = entry->space,
-			.kind = entry->kind,
-		};
-		struct thermo_request request;
-		int status = fetch(worker, &op, &request, &took_ns);
-		reopened->keys += entry->state == EXPECT_PRESENT;
-		if (status == THERMO_OK) {
-			reopened->hits[request.tier]++;
-			check_value(worker, &reopened->checks, &op, entry, request.value_len);
-		} else if (status == THERMO_MISS) {
-			reopened->missing += entry->state == EXPECT_PRESENT;
-		} else {
-			reopened->errors++;
-			count_error(worker, &op, "get after reopening", status);
-		}
-	}
 }
 
 struct work_batch *queue_claim(struct work_queue *queue)

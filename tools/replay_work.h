@@ -21,6 +21,19 @@ struct work_batch {
 	struct replay_op ops[BATCH_OPS];
 };
 
+#define GETS_MAX 64u /* requests of one thermo_get_batch */
+
+/* Gets that go out together. */
+struct work_gets {
+	unsigned n;
+	size_t value_bytes; /* of all of them */
+	char *buffer;       /* for the values */
+	size_t buffer_capacity;
+	struct replay_op ops[GETS_MAX];
+	struct thermo_request requests[GETS_MAX];
+	char keys[GETS_MAX][THERMO_KEY_MAX];
+};
+
 /* A ring of batches between the reader and a worker. Lock: a leaf. */
 struct work_queue {
 	pthread_mutex_t lock;
@@ -46,6 +59,7 @@ struct worker {
 	/* the worker's own */
 	struct replay_result result;            /* counts, latencies and checks of this worker */
 	struct expect expect;                   /* used with verify only */
+	struct work_gets *gets; /* that wait to go out */
 	char *value;                            /* what is put */
 	char *buffer;                           /* what is read */
 	size_t value_capacity, buffer_capacity; /* bytes */
@@ -65,8 +79,32 @@ int worker_open(struct worker *worker, const struct replay_config *config,
 void worker_close(struct worker *worker);
 /* Applies the requests of one batch. */
 void worker_apply(struct worker *worker, struct work_batch *batch);
-/* Reads back every key that should hold a value, counting into result.reopened. */
+/* Reads every key back, in batches, counting into result.reopened. */
 void worker_read_back(struct worker *worker);
+
+/* Between the files of the worker (replay_work.c, replay_gets.c). Entries are NULL without
+ * --verify. */
+int worker_reserve(char **bytes, size_t *capacity, size_t needed); /* -ENOMEM */
+/* The key's bytes, in worker->key. */
+const void *worker_key(struct worker *worker, const struct replay_op *op);
+/* What is known of the key; NULL without --verify, or after the error of having no memory was
+ * counted. */
+struct expect_entry *worker_entry(struct worker *worker, const struct replay_op *op);
+void worker_error(struct worker *worker, const struct replay_op *op, const char *verb, int status);
+/* Holds a value against what its key must hold. */
+void worker_check(struct worker *worker, struct replay_checks *checks, const struct replay_op *op,
+		  const struct expect_entry *entry, const void *value, size_t len);
+void worker_put(struct worker *worker, const struct replay_op *op, struct expect_entry *entry);
+void worker_get(struct worker *worker, const struct replay_op *op, struct expect_entry *entry);
+/* Counts and checks a get that was answered; puts what was missing. */
+void worker_got(struct worker *worker, const struct replay_op *op, struct expect_entry *entry,
+		const struct thermo_request *request, int status);
+/* Adds a get to those that wait; sends them first if it is of another group or asks for a key
+ * again. */
+void gets_add(struct worker *worker, const struct replay_op *op);
+/* Sends those that wait, and deals with the answers. */
+void gets_flush(struct worker *worker);
+void gets_free(struct worker *worker);
 
 /* The reader's end of the queue: a batch to fill (waits for one), and handing it over. */
 struct work_batch *queue_claim(struct work_queue *queue);

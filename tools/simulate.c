@@ -2,13 +2,13 @@
 /*
  * The simulator: see simulate.h.
  *
- * Every resident object is a node. It is in one residency queue (small or main; lru, sieve and fifo use main
- * only) and, if it is in DRAM and not in small, in the list of DRAM's main objects, oldest first, from
- * which demotions are chosen. A table of node numbers by key, open addressing, finds them. Numbers
- * of freed nodes are used again; NONE ends lists.
+ * Every resident object is a node. It is in one residency queue (small or main; lru, sieve and fifo
+ * use main only) and, if it is in DRAM and not in small, in the list of DRAM's main objects, oldest
+ * first, from which demotions are chosen. A table of node numbers by key, open addressing, finds
+ * them. Numbers of freed nodes are used again; NONE ends lists.
  *
- * The main queue's population by frequency is counted as the engine's migrator would: by walking the
- * nodes a little at every request.
+ * The main queue's population by frequency is counted as the engine's migrator would: by walking
+ * the nodes a little at every request.
  */
 #include "tools/simulate.h"
 
@@ -23,9 +23,9 @@
 #define NONE UINT32_MAX
 #define NODES_FIRST 1024u
 #define HEAP_BYTES ((size_t)1 << 20) /* of the policy's bookkeeping */
-#define CLOCK_EVERY 64u    /* requests */
-#define WALK_PER_REQUEST 2u /* nodes counted for the population */
-#define DEMOTE_TRIES 16u   /* objects looked at to make room in DRAM */
+#define CLOCK_EVERY 64u              /* requests */
+#define WALK_PER_REQUEST 2u          /* nodes counted for the population */
+#define DEMOTE_TRIES 16u             /* objects looked at to make room in DRAM */
 
 struct link {
 	uint32_t older, younger;
@@ -41,8 +41,8 @@ struct node {
 	struct link queue; /* residency */
 	struct link dram;  /* of main objects in DRAM */
 	uint8_t counter;
-	uint8_t in;        /* enum policy_queue */
-	uint8_t tier;      /* enum thermo_tier */
+	uint8_t in;   /* enum policy_queue */
+	uint8_t tier; /* enum thermo_tier */
 	uint8_t resident;
 };
 
@@ -85,7 +85,7 @@ static uint64_t mix(uint64_t key)
 	return key ^ key >> 31;
 }
 
-/* ---- Lists ------------------------------------------------------------------------------------- */
+/* ---- Lists --------------------------------------------------------------------------------- */
 
 static struct link *link_of(struct simulate *s, enum which which, uint32_t n)
 {
@@ -121,7 +121,7 @@ static void list_remove(struct simulate *s, struct list *list, enum which which,
 	list->count--;
 }
 
-/* ---- Table of keys ----------------------------------------------------------------------------- */
+/* ---- Table of keys ------------------------------------------------------------------------- */
 
 static uint32_t table_at(const struct simulate *s, uint64_t key)
 {
@@ -207,7 +207,7 @@ static int node_new(struct simulate *s, uint32_t *out)
 	return 0;
 }
 
-/* ---- Placement --------------------------------------------------------------------------------- */
+/* ---- Placement ----------------------------------------------------------------------------- */
 
 static void tier_enter(struct simulate *s, uint32_t n, enum thermo_tier tier)
 {
@@ -239,9 +239,10 @@ static uint64_t small_in_dram(const struct simulate *s)
 	return s->used[THERMO_HOT] - s->dram_main.cost;
 }
 
-/* Room in DRAM for one more object, of main or of small: the oldest of DRAM's main objects that placement
- * gives up go to warm. main_cost: the main queue's once the object is in. */
-static bool room_make(struct simulate *s, uint64_t size, enum policy_queue queue, uint64_t main_cost)
+/* Room in DRAM for one more object, of main or of small: the oldest of DRAM's main objects that
+ * placement gives up go to warm. main_cost: the main queue's once the object is in. */
+static bool room_make(struct simulate *s, uint64_t size, enum policy_queue queue,
+		      uint64_t main_cost)
 {
 	unsigned tries = DEMOTE_TRIES;
 	if (size > s->dram)
@@ -287,7 +288,7 @@ static void promote_maybe(struct simulate *s, uint32_t n)
 	s->stats.promoted_bytes += node->size;
 }
 
-/* ---- Residency --------------------------------------------------------------------------------- */
+/* ---- Residency ----------------------------------------------------------------------------- */
 
 static void node_drop(struct simulate *s, uint32_t n)
 {
@@ -347,8 +348,8 @@ static void s3fifo_step(struct simulate *s)
 	}
 }
 
-/* SIEVE (Zhang et al., NSDI 2024): the hand moves from old to young and over the youngest back to the
- * oldest; used objects are spared, and stay where they are. */
+/* SIEVE (Zhang et al., NSDI 2024): the hand moves from old to young and over the youngest back to
+ * the oldest; used objects are spared, and stay where they are. */
 static void sieve_evict(struct simulate *s)
 {
 	struct list *queue = &s->queue[POLICY_MAIN];
@@ -410,7 +411,7 @@ static int node_admit(struct simulate *s, uint64_t key, uint64_t size)
 	return 0;
 }
 
-/* ---- Requests ---------------------------------------------------------------------------------- */
+/* ---- Requests ------------------------------------------------------------------------------ */
 
 static void walk(struct simulate *s)
 {
@@ -443,8 +444,8 @@ static void sample(struct simulate *s)
 {
 	uint32_t threshold = atomic_load_explicit(&s->policy->threshold, memory_order_relaxed);
 	struct simulate_sample *last = s->samples ? &s->history[s->samples - 1] : NULL;
-	if (last && (last->threshold == threshold ||
-		     s->stats.requests - last->request < s->sample_gap))
+	if (last &&
+	    (last->threshold == threshold || s->stats.requests - last->request < s->sample_gap))
 		return;
 	if (s->samples == SIMULATE_HISTORY) {
 		for (size_t i = 0; i < SIMULATE_HISTORY / 2; i++)

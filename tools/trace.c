@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See trace.h. The stream gives bytes, this file cuts them into lines or records and says where in the
- * file something was wrong, trace_parse.c makes requests of them.
+ * See trace.h. The stream gives bytes, this file cuts them into lines or records and says where in
+ * the file something was wrong, trace_parse.c makes requests of them.
  */
 #include "tools/trace.h"
 
@@ -51,19 +51,20 @@ static const char *name_shown(const struct trace *t)
 	return len > NAME_SHOWN ? t->name + len - NAME_SHOWN : t->name;
 }
 
-/* Puts the file, and the line or record if one was cut, before the text of t->error. The trace stays
- * failed. */
+/* Puts the file, and the line or record if one was cut, before the text of t->error. The trace
+ * stays failed. */
 static int failed_at(struct trace *t, int rc, bool in_line)
 {
 	struct thermo_error what = t->error;
 	char where[64] = "";
 	if (in_line && t->format == TRACE_ORACLE)
-		snprintf(where, sizeof(where), " record %llu (byte %llu):",
-			 (unsigned long long)t->record,
+		snprintf(where, sizeof(where),
+			 " record %llu (byte %llu):", (unsigned long long)t->record,
 			 (unsigned long long)t->record * TRACE_ORACLE_RECORD);
 	else if (in_line)
 		snprintf(where, sizeof(where), "%llu:", (unsigned long long)t->line);
-	snprintf(t->error.text, sizeof(t->error.text), "%s:%s %.120s", name_shown(t), where, what.text);
+	snprintf(t->error.text, sizeof(t->error.text), "%s:%s %.120s", name_shown(t), where,
+		 what.text);
 	t->failed = rc;
 	return rc;
 }
@@ -91,7 +92,7 @@ static int line_next(struct trace *t, const char **line, size_t *len)
 		if (end || s->finished)
 			break;
 		looked = have;
-		int rc = stream_fill(s, &t->error);
+		int rc = trace_stream_fill(s, &t->error);
 		if (rc)
 			return failed_at(t, rc, false);
 	}
@@ -104,7 +105,8 @@ static int line_next(struct trace *t, const char **line, size_t *len)
 		--*len;
 	t->line++;
 	if (*len > TRACE_LINE_MAX)
-		return failed_with(t, -EPROTO, true, "longer than 4096 bytes; is this a text trace?");
+		return failed_with(t, -EPROTO, true,
+				   "longer than 4096 bytes; is this a text trace?");
 	return THERMO_OK;
 }
 
@@ -112,7 +114,7 @@ static int oracle_next(struct trace *t, struct trace_request *request)
 {
 	struct stream *s = &t->stream;
 	while (!s->finished && (size_t)(s->end - s->at) < TRACE_ORACLE_RECORD) {
-		int rc = stream_fill(s, &t->error);
+		int rc = trace_stream_fill(s, &t->error);
 		if (rc)
 			return failed_at(t, rc, false);
 	}
@@ -168,7 +170,7 @@ static int begin(struct trace *t, enum trace_format format)
 	size_t len;
 
 	while (!s->finished && (size_t)(s->end - s->at) <= TRACE_LINE_MAX) {
-		int rc = stream_fill(s, &t->error);
+		int rc = trace_stream_fill(s, &t->error);
 		if (rc)
 			return failed_at(t, rc, false);
 	}
@@ -179,8 +181,9 @@ static int begin(struct trace *t, enum trace_format format)
 	t->columns.format = t->format;
 	if (format == TRACE_ORACLE) {
 		if (rc || guess != TRACE_ORACLE)
-			return failed_with(t, -EPROTO, false, "is text, not records of 24 bytes; use --format "
-							      "csv, twitter or kv");
+			return failed_with(t, -EPROTO, false,
+					   "is text, not records of 24 bytes; use --format "
+					   "csv, twitter or kv");
 		return 0;
 	}
 	if (t->format == TRACE_TWITTER || (!rc && t->format == TRACE_ORACLE))
@@ -232,7 +235,7 @@ int trace_open(const char *path, enum trace_format format, struct trace **trace,
 	struct trace *t = trace_new(path, error);
 	if (!t)
 		return -ENOMEM;
-	return trace_finish_open(t, stream_open(&t->stream, path, &t->error), format, trace, error);
+	return trace_finish_open(t, trace_stream_open(&t->stream, path, &t->error), format, trace, error);
 }
 
 int trace_open_memory(const void *bytes, size_t n, const char *name, enum trace_format format,
@@ -241,8 +244,8 @@ int trace_open_memory(const void *bytes, size_t n, const char *name, enum trace_
 	struct trace *t = trace_new(name, error);
 	if (!t)
 		return -ENOMEM;
-	return trace_finish_open(t, stream_open_memory(&t->stream, bytes, n, &t->error), format, trace,
-				 error);
+	return trace_finish_open(t, trace_stream_open_memory(&t->stream, bytes, n, &t->error), format,
+				 trace, error);
 }
 
 void trace_close(struct trace **trace)
@@ -251,7 +254,7 @@ void trace_close(struct trace **trace)
 	if (!t)
 		return;
 	*trace = NULL;
-	stream_close(&t->stream);
+	trace_stream_close(&t->stream);
 	free(t->name);
 	free(t);
 }

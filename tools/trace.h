@@ -7,12 +7,12 @@
  *   twitter  seven columns, no header: time, key, key size, value size, client, operation, TTL in s
  *   kv       Meta's key-value traces for CacheLib: a header that names key and op_count or key_size
  *
- * Each plain or compressed with zstd, which is told by the content, not by the name. Keys that are text
- * become 64-bit numbers by hashing.
+ * Each plain or compressed with zstd, which is told by the content, not by the name. Keys that are
+ * text become 64-bit numbers by hashing.
  *
- * Life: trace_open, trace_next until it answers THERMO_MISS or an error, trace_close. Bad input is an
- * error that says the file, the line (or record and byte offset), the field, and what to do; after it,
- * trace_next gives the same error again. One thread at a time.
+ * Life: trace_open, trace_next until it answers THERMO_MISS or an error, trace_close. Bad input is
+ * an error that says the file, the line (or record and byte offset), the field, and what to do;
+ * after it, trace_next gives the same error again. One thread at a time.
  */
 #ifndef TOOLS_TRACE_H
 #define TOOLS_TRACE_H
@@ -25,12 +25,12 @@ enum trace_format { TRACE_AUTO = 0, TRACE_CSV, TRACE_ORACLE, TRACE_TWITTER, TRAC
 enum trace_op { TRACE_GET = 0, TRACE_SET = 1, TRACE_DELETE = 2 };
 
 struct trace_request {
-	uint64_t time;     /* the trace's own unit; 0 where it has none */
+	uint64_t time; /* the trace's own unit; 0 where it has none */
 	uint64_t key;
 	uint64_t size;     /* bytes of key and value together; 0 = not recorded */
 	uint64_t ttl_s;    /* 0 = none */
 	uint32_t key_size; /* bytes of the key, contained in size; 0 = not recorded */
-	uint32_t count;    /* how often it was made (kv: op_count), else 1; the caller may ignore it */
+	uint32_t count; /* how often it was made (kv: op_count), else 1; the caller may ignore it */
 	enum trace_op op;
 };
 
@@ -40,8 +40,9 @@ struct trace;
 int trace_format_parse(const char *name, enum trace_format *format);
 const char *trace_format_name(enum trace_format format);
 
-/* Opens the file and looks at its beginning (for TRACE_AUTO: at what it is). -ENOENT, -EACCES, -EISDIR,
- * -EIO; -EPROTO (not such a trace); -ENOMEM. *error is filled on every error; it may be NULL. */
+/* Opens the file and looks at its beginning (for TRACE_AUTO: at what it is). -ENOENT, -EACCES,
+ * -EISDIR, -EIO; -EPROTO (not such a trace); -ENOMEM. *error is filled on every error; it may be
+ * NULL. */
 int trace_open(const char *path, enum trace_format format, struct trace **trace,
 	       struct thermo_error *error);
 /* The same from memory, which the caller keeps until trace_close. name: for messages. */

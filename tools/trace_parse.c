@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See trace_parse.h. A field is a pair of pointers into the line; every loop is bounded by the line, which
- * the reader bounds by TRACE_LINE_MAX.
+ * See trace_parse.h. A field is a pair of pointers into the line; every loop is bounded by the
+ * line, which the reader bounds by TRACE_LINE_MAX.
  */
 #include "tools/trace_parse.h"
 
@@ -17,8 +17,8 @@ struct field {
 };
 
 /* Answers -EPROTO, so that it can be returned. */
-__attribute__((format(printf, 2, 3))) static int wrong(struct thermo_error *error, const char *format,
-						       ...)
+__attribute__((format(printf, 2, 3))) static int wrong(struct thermo_error *error,
+						       const char *format, ...)
 {
 	if (error) {
 		va_list arguments;
@@ -63,8 +63,8 @@ static bool field_next(const char **at, const char *end, struct field *field)
 	return true;
 }
 
-static int number(struct field field, const char *name, uint64_t least, uint64_t most, uint64_t *value,
-		  struct thermo_error *error)
+static int number(struct field field, const char *name, uint64_t least, uint64_t most,
+		  uint64_t *value, struct thermo_error *error)
 {
 	uint64_t sum = 0;
 	bool fits = field.len > 0;
@@ -80,8 +80,8 @@ static int number(struct field field, const char *name, uint64_t least, uint64_t
 	return 0;
 }
 
-/* A key that is text: sixteen hexadecimal digits are the number that they write, anything else is hashed
- * (FNV-1a with a finishing mix). */
+/* A key that is text: sixteen hexadecimal digits are the number that they write, anything else is
+ * hashed (FNV-1a with a finishing mix). */
 static int key_of(struct field field, uint64_t *key, struct thermo_error *error)
 {
 	if (!field.len)
@@ -111,12 +111,23 @@ int trace_op_parse(const char *text, size_t len, enum trace_op *op)
 		const char *name;
 		enum trace_op op;
 	} ops[] = {
-		{"get", TRACE_GET},       {"set", TRACE_SET},          {"del", TRACE_DELETE},
-		{"delete", TRACE_DELETE}, {"gets", TRACE_GET},         {"get_lease", TRACE_GET},
-		{"read", TRACE_GET},      {"write", TRACE_SET},        {"set_lease", TRACE_SET},
-		{"add", TRACE_SET},       {"replace", TRACE_SET},      {"cas", TRACE_SET},
-		{"append", TRACE_SET},    {"prepend", TRACE_SET},      {"incr", TRACE_SET},
-		{"decr", TRACE_SET},      {"delete_lease", TRACE_DELETE},
+		{"get", TRACE_GET},
+		{"set", TRACE_SET},
+		{"del", TRACE_DELETE},
+		{"delete", TRACE_DELETE},
+		{"gets", TRACE_GET},
+		{"get_lease", TRACE_GET},
+		{"read", TRACE_GET},
+		{"write", TRACE_SET},
+		{"set_lease", TRACE_SET},
+		{"add", TRACE_SET},
+		{"replace", TRACE_SET},
+		{"cas", TRACE_SET},
+		{"append", TRACE_SET},
+		{"prepend", TRACE_SET},
+		{"incr", TRACE_SET},
+		{"decr", TRACE_SET},
+		{"delete_lease", TRACE_DELETE},
 	};
 	struct field field = {text, len};
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
@@ -136,7 +147,7 @@ static int op_of(struct field field, enum trace_op *op, struct thermo_error *err
 	return 0;
 }
 
-/* ---- Headers ----------------------------------------------------------------------------------- */
+/* ---- Headers ------------------------------------------------------------------------------- */
 
 static enum trace_column column_of(struct field field)
 {
@@ -144,9 +155,9 @@ static enum trace_column column_of(struct field field)
 		const char *name;
 		enum trace_column column;
 	} columns[] = {
-		{"time", COLUMN_TIME},         {"op_time", COLUMN_TIME}, {"key", COLUMN_KEY},
-		{"size", COLUMN_SIZE},         {"op", COLUMN_OP},        {"key_size", COLUMN_KEY_SIZE},
-		{"op_count", COLUMN_COUNT},    {"ttl", COLUMN_TTL},
+		{"time", COLUMN_TIME},      {"op_time", COLUMN_TIME}, {"key", COLUMN_KEY},
+		{"size", COLUMN_SIZE},      {"op", COLUMN_OP},        {"key_size", COLUMN_KEY_SIZE},
+		{"op_count", COLUMN_COUNT}, {"ttl", COLUMN_TTL},
 	};
 	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
 		if (field_is(field, columns[i].name))
@@ -167,12 +178,14 @@ int trace_parse_header(const char *line, size_t len, enum trace_format format,
 		if (columns->n == TRACE_COLUMNS_MAX)
 			return wrong(error, "header: more than %u columns", TRACE_COLUMNS_MAX);
 		if (column != COLUMN_IGNORED && seen & 1u << column)
-			return wrong(error, "header: column \"%s\" is there twice", show(field).text);
+			return wrong(error, "header: column \"%s\" is there twice",
+				     show(field).text);
 		seen |= 1u << column;
 		columns->is[columns->n++] = (uint8_t)column;
 	}
 	if (!(seen & 1u << COLUMN_KEY))
-		return wrong(error, "header: no column \"key\" in \"%s\"; a first line like %s is needed",
+		return wrong(error,
+			     "header: no column \"key\" in \"%s\"; a first line like %s is needed",
 			     show((struct field){line, len}).text,
 			     format == TRACE_KV ? "op_time,key,key_size,op,op_count,size"
 						: "time,key,size,op");
@@ -202,7 +215,7 @@ int trace_guess(const void *bytes, size_t n, enum trace_format *format, struct t
 	size_t record = n < TRACE_ORACLE_RECORD ? n : TRACE_ORACLE_RECORD;
 	struct trace_columns columns = {0};
 
-	if (!printable(bytes, record) || !printable(bytes, len < TRACE_LINE_MAX ? len : TRACE_LINE_MAX)) {
+	if (!printable(bytes, len < TRACE_LINE_MAX ? len : TRACE_LINE_MAX)) {
 		*format = TRACE_ORACLE;
 		return 0;
 	}
@@ -218,10 +231,15 @@ int trace_guess(const void *bytes, size_t n, enum trace_format *format, struct t
 	}
 	int rc = trace_parse_header(line, len, TRACE_AUTO, &columns, error);
 	*format = columns.format;
+	/* A record's first bytes may look like a short line. */
+	if (rc && !printable(bytes, record)) {
+		*format = TRACE_ORACLE;
+		rc = 0;
+	}
 	return rc;
 }
 
-/* ---- Lines ------------------------------------------------------------------------------------- */
+/* ---- Lines --------------------------------------------------------------------------------- */
 
 static int column_parse(const struct trace_columns *columns, enum trace_column column,
 			struct field field, struct trace_request *r, struct thermo_error *error)
@@ -288,15 +306,18 @@ int trace_parse_twitter(const char *line, size_t len, struct trace_request *r,
 	for (unsigned i = 5; i > 0; i--) {
 		const char *comma = memrchr(line, ',', (size_t)(cut - line));
 		if (!comma)
-			return wrong(error, "%u fields where there are seven: time, key, key size, value "
-					    "size, client, operation, TTL", 6 - i);
+			return wrong(error,
+				     "%u fields where there are seven: time, key, key size, value "
+				     "size, client, operation, TTL",
+				     6 - i);
 		last[i - 1] = (struct field){comma + 1, (size_t)(cut - comma - 1)};
 		cut = comma;
 	}
 	field_next(&at, cut, &field);
 	if (!at)
-		return wrong(error, "six fields where there are seven: time, key, key size, value size, "
-				    "client, operation, TTL");
+		return wrong(error,
+			     "six fields where there are seven: time, key, key size, value size, "
+			     "client, operation, TTL");
 	rc = number(field, "time", 0, UINT64_MAX, &r->time, error);
 	if (!rc)
 		rc = key_of((struct field){at, (size_t)(cut - at)}, &r->key, error);
@@ -330,7 +351,8 @@ int trace_parse_oracle(const unsigned char record[TRACE_ORACLE_RECORD], struct t
 {
 	int64_t next = (int64_t)little_endian(record + 16, 8);
 	if (next < -1)
-		return wrong(error, "next %lld: -1 or a request's number is needed; not an oracle trace",
+		return wrong(error,
+			     "next %lld: -1 or a request's number is needed; not an oracle trace",
 			     (long long)next);
 	*r = (struct trace_request){
 		.time = little_endian(record, 4),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The parsers of trace formats: pure functions from bytes to requests, apart from files so that a fuzzer can
- * drive them. Lines come without their end. What is wrong is said in *error as "field: what", without
- * file and line, which the caller adds; every error is -EPROTO. Nothing is allocated or kept.
+ * The parsers of trace formats: pure functions from bytes to requests, apart from files so that a
+ * fuzzer can drive them. Lines come without their end. What is wrong is said in *error as "field:
+ * what", without file and line, which the caller adds; every error is -EPROTO. Nothing is allocated
+ * or kept.
  */
 #ifndef TOOLS_TRACE_PARSE_H
 #define TOOLS_TRACE_PARSE_H
@@ -10,7 +11,7 @@
 #include "tools/trace.h"
 
 #define TRACE_COLUMNS_MAX 32u
-#define TRACE_ORACLE_RECORD 24u         /* bytes */
+#define TRACE_ORACLE_RECORD 24u            /* bytes */
 #define TRACE_SIZE_MAX (UINT64_C(1) << 40) /* bytes of an object */
 #define TRACE_KEY_SIZE_MAX (1u << 20)      /* bytes of a key */
 #define TRACE_COUNT_MAX 1000000000u
@@ -43,7 +44,7 @@ int trace_parse_line(const struct trace_columns *columns, const char *line, size
 		     struct trace_request *request, struct thermo_error *error);
 int trace_parse_twitter(const char *line, size_t len, struct trace_request *request,
 			struct thermo_error *error);
-int trace_parse_oracle(const unsigned char record[TRACE_ORACLE_RECORD], struct trace_request *request,
-		       struct thermo_error *error);
+int trace_parse_oracle(const unsigned char record[TRACE_ORACLE_RECORD],
+		       struct trace_request *request, struct thermo_error *error);
 
 #endif

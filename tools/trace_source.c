@@ -23,9 +23,8 @@ static enum replay_verb verb_of(enum trace_op op)
 	return op == TRACE_SET ? REPLAY_SET : REPLAY_GET;
 }
 
-static int source_next(struct replay_source *base, struct replay_op *op, struct thermo_error *error)
+static int read_next(struct trace_source *source, struct replay_op *op, struct thermo_error *error)
 {
-	struct trace_source *source = (struct trace_source *)base;
 	struct trace_request request;
 	if (source->repeats) {
 		source->repeats--;
@@ -59,8 +58,17 @@ static int source_next(struct replay_source *base, struct replay_op *op, struct 
 	return 1;
 }
 
+static int source_next(struct replay_source *base, struct replay_op *op, struct thermo_error *error)
+{
+	struct trace_source *source = (struct trace_source *)base;
+	int status = read_next(source, op, error);
+	if (status == 1 && source->batch > 1)
+		op->group = 1 + (uint32_t)(source->given++ / source->batch);
+	return status;
+}
+
 int trace_source_open(struct trace_source *source, const char *path, enum trace_format format,
-		      const struct size_model *sizes, struct thermo_error *error)
+		      const struct size_model *sizes, uint32_t batch, struct thermo_error *error)
 {
 	*source = (struct trace_source){
 		.source = {.next = source_next,
@@ -68,6 +76,7 @@ int trace_source_open(struct trace_source *source, const char *path, enum trace_
 			   .spaces = spaces,
 			   .n_spaces = 1},
 		.sizes = sizes,
+		.batch = batch,
 	};
 	return trace_open(path, format, &source->trace, error);
 }

@@ -11,6 +11,8 @@ struct trace_source {
 	struct replay_source source;    /* pass this; it must stay the first field */
 	struct trace *trace;            /* closed by trace_source_close */
 	const struct size_model *sizes; /* the caller's */
+	uint32_t batch;                 /* gets that go out together; 0 or 1: each alone */
+	uint64_t given;                 /* requests */
 	uint64_t unrecorded;            /* requests for which the trace said no size */
 	struct replay_op repeated;      /* given out again... */
 	uint32_t repeats;               /* ...this often */
@@ -18,7 +20,7 @@ struct trace_source {
 
 /* As trace_open. */
 int trace_source_open(struct trace_source *source, const char *path, enum trace_format format,
-		      const struct size_model *sizes, struct thermo_error *error);
+		      const struct size_model *sizes, uint32_t batch, struct thermo_error *error);
 void trace_source_close(struct trace_source *source);
 
 /* The share of the file that has been read; negative if that is not known. */

@@ -68,12 +68,13 @@ static int zstd_fill(struct stream *s, ZSTD_outBuffer *output, struct thermo_err
 	s->frame_open = rc != 0;
 	/* At the end of the file zstd may still hold output; if not, the frame lacks its end. */
 	if (at_end && s->frame_open && output->pos == had)
-		return failed(error, -EPROTO, "the compressed data end too early; was the file copied "
-					      "whole? (zstd -t checks it)");
+		return failed(error, -EPROTO,
+			      "the compressed data end too early; was the file copied "
+			      "whole? (zstd -t checks it)");
 	return 0;
 }
 
-int stream_fill(struct stream *s, struct thermo_error *error)
+int trace_stream_fill(struct stream *s, struct thermo_error *error)
 {
 	size_t left = (size_t)(s->end - s->at);
 	if (left)
@@ -119,9 +120,14 @@ static int stream_begin(struct stream *s, struct thermo_error *error)
 	memcpy(magic, s->buffer, have < sizeof(magic) ? have : sizeof(magic));
 
 	if (magic[0] == 0x1f && magic[1] == 0x8b)
-		return failed(error, -EPROTO, "is compressed with gzip; use zstd, or unpack it first");
-	if (!memcmp(magic, "\xfd" "7zXZ", 6))
-		return failed(error, -EPROTO, "is compressed with xz; use zstd, or unpack it first");
+		return failed(error, -EPROTO,
+			      "is compressed with gzip; use zstd, or unpack it first");
+	if (!memcmp(magic,
+		    "\xfd"
+		    "7zXZ",
+		    6))
+		return failed(error, -EPROTO,
+			      "is compressed with xz; use zstd, or unpack it first");
 	bool frame = !memcmp(magic, "\x28\xb5\x2f\xfd", 4);
 	bool skippable = (magic[0] & 0xf0) == 0x50 && !memcmp(magic + 1, "\x2a\x4d\x18", 3);
 	if (!frame && !skippable)
@@ -139,23 +145,23 @@ static int stream_begin(struct stream *s, struct thermo_error *error)
 	return 0;
 }
 
-int stream_open_memory(struct stream *s, const void *bytes, size_t n, struct thermo_error *error)
+int trace_stream_open_memory(struct stream *s, const void *bytes, size_t n, struct thermo_error *error)
 {
 	*s = (struct stream){.fd = -1, .memory = bytes, .size = n};
 	s->memory_end = n ? s->memory + n : s->memory;
 	int rc = stream_begin(s, error);
 	if (rc)
-		stream_close(s);
+		trace_stream_close(s);
 	return rc;
 }
 
-int stream_open(struct stream *s, const char *path, struct thermo_error *error)
+int trace_stream_open(struct stream *s, const char *path, struct thermo_error *error)
 {
 	struct stat stat;
 	*s = (struct stream){.fd = open(path, O_RDONLY | O_CLOEXEC)};
 	if (s->fd < 0 || fstat(s->fd, &stat)) {
 		int rc = -errno;
-		stream_close(s);
+		trace_stream_close(s);
 		return failed(error, rc, strerror(-rc));
 	}
 	int rc = 0;
@@ -166,11 +172,11 @@ int stream_open(struct stream *s, const char *path, struct thermo_error *error)
 		rc = stream_begin(s, error);
 	}
 	if (rc)
-		stream_close(s);
+		trace_stream_close(s);
 	return rc;
 }
 
-void stream_close(struct stream *s)
+void trace_stream_close(struct stream *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);

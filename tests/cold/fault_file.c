@@ -13,9 +13,8 @@ static struct fault_file *fault_of(const struct file_ops *ops)
 	return (struct fault_file *)(uintptr_t)ops; /* ops is its first member */
 }
 
-/* What is to happen with this operation: -1 = it is done as usual, else enum fault_action; *error is
- * set for those that are not done at all. `change`: it changes the disk or makes it
- * durable. */
+/* What is to happen with this operation: -1 = it is done as usual, else enum fault_action; *error
+ * is set for those that are not done at all. `change`: it changes the disk or makes it durable. */
 static int fault_enter(struct fault_file *f, enum fault_kind kind, bool change, int *error)
 {
 	const struct fault_rule *rule = &f->rule;
@@ -68,7 +67,8 @@ static struct fault_event *record_begin(struct fault_file *f, enum fault_kind ki
 	return event;
 }
 
-/* Which file a descriptor is, through dup-less life; 0: a directory or one from before the record. */
+/* Which file a descriptor is, through dup-less life; 0: a directory or one from before the record.
+ */
 static uint64_t file_of(struct fault_file *f, int fd)
 {
 	return fd >= 0 && fd < FAULT_FDS ? f->file_of_fd[fd] : 0;
@@ -206,8 +206,8 @@ static ssize_t fault_pwritev(const struct file_ops *ops, int fd, const struct io
 	if (error)
 		return error;
 	if (action == FAULT_SHORT && half.iov_len > 1) {
-		half.iov_len = half.iov_len > 8192 ? half.iov_len / 2 & ~(size_t)4095
-						   : half.iov_len / 2;
+		half.iov_len =
+			half.iov_len > 8192 ? half.iov_len / 2 & ~(size_t)4095 : half.iov_len / 2;
 		pieces = &half;
 		n = 1;
 	}

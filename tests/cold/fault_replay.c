@@ -2,10 +2,11 @@
 /*
  * From the record of changes to what a disk may hold after the power went.
  *
- * The model: a file's bytes and length are durable as of its last sync; a directory's names as of its
- * last sync. Of what came later, any subset may have reached the disk (FAULT_LOSE_SOME draws one with
- * the seed), a write in any of its 512-byte sectors by itself. Name changes stay in order: journals keep
- * them so. A file whose name is durable but whose bytes were never synced may be there, empty or torn.
+ * The model: a file's bytes and length are durable as of its last sync; a directory's names as of
+ * its last sync. Of what came later, any subset may have reached the disk (FAULT_LOSE_SOME draws
+ * one with the seed), a write in any of its 512-byte sectors by itself. Name changes stay in order:
+ * journals keep them so. A file whose name is durable but whose bytes were never synced may be
+ * there, empty or torn.
  */
 #include "tests/cold/fault_private.h"
 
@@ -85,7 +86,7 @@ static bool is_durable(const struct fault_file *f, size_t i, size_t n)
 		const struct fault_event *e = &f->events[later];
 		if (name ? e->kind == FAULT_SYNC && e->file == 0
 			 : (e->kind == FAULT_SYNC || e->kind == FAULT_DATASYNC) &&
-				   e->file == event->file)
+				    e->file == event->file)
 			return true;
 	}
 	return false;

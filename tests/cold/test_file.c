@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The file layer: rights, links, short and interrupted transfers, syncs that fail, and the tests' own
- * fault filling with its record and replay, on which the crash tests stand. */
+/* The file layer: rights, links, short and interrupted transfers, syncs that fail, and the tests'
+ * own fault filling with its record and replay, on which the crash tests stand. */
 #include "tests/cold/fault_file.h"
 #include "tests/cold/scratch.h"
 #include "tests/suite.h"
@@ -29,7 +29,8 @@ static void end(void)
 	scratch_close(&scratch);
 }
 
-static void set(enum fault_kind kind, uint64_t nth, enum fault_action action, int error, bool sticky)
+static void set(enum fault_kind kind, uint64_t nth, enum fault_action action, int error,
+		bool sticky)
 {
 	fault_set(fault, &(struct fault_rule){.kind = kind,
 					      .nth = nth,
@@ -466,8 +467,7 @@ static void stop_at_every_operation_leaves_old_or_new(void)
 		CU_ASSERT_FATAL(n < 100);
 		/* The directory's handle has failed for good if its sync was the one: reopen. */
 		file_close(&dir);
-		CU_ASSERT_EQUAL_FATAL(
-			file_open_dir(fault_file_ops(fault), scratch.path, &dir), 0);
+		CU_ASSERT_EQUAL_FATAL(file_open_dir(fault_file_ops(fault), scratch.path, &dir), 0);
 	}
 	CU_ASSERT_EQUAL(n, 6); /* open, write, sync, rename, sync: five places to stop */
 	end();

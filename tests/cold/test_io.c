@@ -419,7 +419,8 @@ static void event_fd_follows_what_is_finished(const char *kind)
 		io_queue_submit(io.queue);
 		unsigned seen = 0, calls = 0;
 		while (seen < 20) {
-			CU_ASSERT_FATAL(readable(fd, 5000)); /* never stuck, whatever is left over */
+			CU_ASSERT_FATAL(
+				readable(fd, 5000)); /* never stuck, whatever is left over */
 			int n = io_queue_wait(io.queue, done, 1 + round % 3, 0);
 			CU_ASSERT_FATAL(n >= 0);
 			for (int i = 0; i < n; i++) {
@@ -481,7 +482,9 @@ static void random_calls_match_the_file(const char *kind)
 		unsigned i = (unsigned)a % N;
 		if (b % 16 == 0) {
 			int n = io_queue_wait(io.queue, done, (unsigned)c % N + 1,
-					      c % 3 ? 0 : c % 2 ? -1 : 1000000);
+					      c % 3   ? 0
+					      : c % 2 ? -1
+						      : 1000000);
 			CU_ASSERT_FATAL(n >= 0 || n == -EDEADLK);
 			for (int k = 0; k < n; k++) {
 				CU_ASSERT_EQUAL_FATAL(state[done[k] - reads], QUEUED);
@@ -562,6 +565,7 @@ int main(void)
 		SUITE_CASE(open_budget_spent_enomem),
 		SUITE_CASE(open_uring_refused_falls_back_and_says_so),
 		SUITE_CASE(open_unregistered_buffers_still_read),
+		SUITE_CASE(wait_broken_ring_says_so),
 		SUITE_CASE(read_buffered_file_notices_once),
 		SUITE_CASE(read_tmpfs_right),
 		SUITE_CASE(wait_time_out_then_another_thread_collects),

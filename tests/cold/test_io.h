@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fixture of the tests of device reads: a file whose every byte is known, an engine, a queue. */
+/* The fixture of the tests of device reads: a file whose every byte is known, an engine, a queue.
+ */
 #ifndef TESTS_COLD_TEST_IO_H
 #define TESTS_COLD_TEST_IO_H
 
@@ -40,6 +41,7 @@ void open_every_failing_allocation_enomem(void);
 void open_budget_spent_enomem(void);
 void open_uring_refused_falls_back_and_says_so(void);
 void open_unregistered_buffers_still_read(void);
+void wait_broken_ring_says_so(void);
 void read_buffered_file_notices_once(void);
 void read_tmpfs_right(void);
 void wait_time_out_then_another_thread_collects(void);

@@ -3,7 +3,11 @@
 # Bad input to the tools: each case gets one clear line, the right exit code, no crash, and damages
 # nothing on disk. test_cli.sh THERMO
 set -u
-thermo=$1
+thermo=$(realpath "$1")
+[ -x "$thermo" ] || {
+	echo "usage: test_cli.sh THERMO" >&2
+	exit 2
+}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/thermo-cli.XXXXXX")
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -79,6 +83,7 @@ refused 2 'holds nothing' replay good.csv --cold dir:0
 refused 2 'from 1 to' replay good.csv --threads 0
 refused 2 'from 1 to' replay good.csv --threads 1000000
 refused 2 'from 1 to' replay good.csv --threads two
+refused 2 'from 1 to 64' replay good.csv --batch 65
 refused 2 'at least 1' replay good.csv --limit 0
 refused 2 'not s3fifo' replay good.csv --policy mru
 refused 2 'not auto' replay good.csv --io fast
@@ -115,7 +120,7 @@ refused 1 'bad.csv.*3' replay bad.csv --objects --dram 10 --progress none
 head -c 100 /dev/zero >cut.oracle
 refused 1 'cut.oracle' replay cut.oracle --format oracle "${small[@]}"
 if command -v zstd >/dev/null; then
-	seq 1 100000 | awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",10,get" }' |
+	seq 1 100000 | timeout 30 awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",10,get" }' |
 		zstd -q >whole.csv.zst
 	head -c 50000 whole.csv.zst >cut.csv.zst
 	refused 1 'cut.csv.zst' replay cut.csv.zst "${small[@]}"
@@ -127,6 +132,7 @@ says '"misses":'
 works replay good.csv --objects --dram 10 --warm 10 --json - --progress none
 says '"requests":3,"misses":2'
 works replay good.csv "${small[@]}" --limit 2
+works replay good.csv "${small[@]}" --batch 8 --threads 2 --verify
 works replay good.csv "${small[@]}" --json report.json
 cases=$((cases + 1))
 grep -q '"requests":4' report.json || wrong "report.json does not hold the report"
@@ -149,28 +155,98 @@ seq 1 60000 | awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",900,se
 mkdir cold
 works replay fill.csv --dram 32M --cold cold --progress none --verify --reopen
 works inspect cold
-works inspect cold --json -
+works inspect cold --verify --json -
 says '\{'
-if command -v flock >/dev/null; then
-	mkfifo pipe held
-	"$thermo" replay pipe "${small[@]}" --format csv --cold cold >holder.out 2>&1 &
-	holder=$!
-	exec 8>pipe
-	printf 'time,key,size,op\n1,5,100,get\n' >&8
-	sleep 1
-	before=$(find cold -type f -exec cksum {} + | sort)
-	refused 1 'in use|another process' replay good.csv "${small[@]}" --cold cold
-	cases=$((cases + 1))
-	[ "$before" = "$(find cold -type f -exec cksum {} + | sort)" ] ||
-		wrong "a directory in use was changed by the second process"
-	exec 8>&-
-	wait "$holder"
-fi
+# The holder reads a pipe that stays open, so it holds the directory until the pipe is closed.
+mkfifo pipe
+works replay good.csv "${small[@]}" --cold used
+"$thermo" replay pipe "${small[@]}" --format csv --cold used >holder.out 2>&1 &
+holder=$!
+exec 8<>pipe
+seq 1 100000 | timeout 30 awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 % 100 ",5,get" }' >&8 &
+writer=$!
+taken=no
+for _ in $(seq 1 100); do
+	"$thermo" replay good.csv "${small[@]}" --cold used >/dev/null 2>err || {
+		taken=yes
+		break
+	}
+	sleep 0.1
+done
+cases=$((cases + 1))
+[ $taken = yes ] || wrong "a directory in use was opened by a second process"
+sleep 1 # the holder may still be opening: it has the lock first
+before=$(find used -type f -exec cksum {} + | sort)
+refused 1 'in use|another process' replay good.csv "${small[@]}" --cold used
+works inspect used
+cases=$((cases + 1))
+[ "$before" = "$(find used -type f -exec cksum {} + | sort)" ] ||
+	wrong "a directory in use was changed by the second process"
+wait "$writer"
+exec 8>&-
+cases=$((cases + 1))
+wait "$holder" || wrong "the process that held the directory failed: $(cat holder.out)"
+
 refused 1 'nowhere' inspect nowhere
 mkdir bare
 refused 1 'bare' inspect bare
 refused 2 'directory' inspect
 refused 2 'left over|one directory' inspect cold bare
+
+# Damage: each is refused in one line, is seen by inspect, and leaves the directory as it is
+damaged() {
+	local pattern=$1 before
+	before=$(find hurt -type f ! -name LOCK -exec cksum {} + | sort)
+	refused 1 "$pattern" inspect hurt --verify
+	refused 1 "$pattern" replay good.csv "${small[@]}" --cold hurt
+	cases=$((cases + 1))
+	[ "$before" = "$(find hurt -type f ! -name LOCK -exec cksum {} + | sort)" ] ||
+		wrong "a damaged directory was changed"
+}
+
+# flip FILE OFFSET: inverts a byte.
+flip() {
+	local byte
+	byte=$(od -An -tu1 -j "$2" -N 1 "$1" | tr -d ' ')
+	# shellcheck disable=SC2059
+	printf "\\$(printf '%03o' $((byte ^ 255)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+
+again() {
+	rm -rf hurt
+	cp -r cold hurt
+	run=$(find hurt -name '*.run' | sort | tail -n 1)
+}
+
+again
+cases=$((cases + 1))
+[ -n "$run" ] || wrong "the cold directory holds no run: nothing to damage"
+if [ -n "$run" ]; then
+	size=$(stat -c %s "$run")
+	flip "$run" $((size - 4096)) # the footer
+	damaged 'run.*footer'
+	again
+	flip "$run" $((size - 4096 + 8)) # the footer's version, and its checksum with it
+	damaged 'run'
+	again
+	truncate -s $((size - 4096)) "$run"
+	damaged 'run.*length'
+	again
+	rm "$run"
+	damaged 'run.*missing'
+	again
+	flip hurt/MANIFEST 30
+	damaged 'MANIFEST'
+	again
+	truncate -s 10 hurt/MANIFEST
+	damaged 'MANIFEST'
+	again
+	rm hurt/MANIFEST
+	damaged 'MANIFEST'
+	again
+	flip "$run" 200 # a block: found when it is read, or by inspect
+	refused 1 'run.*(block|records).*damaged' inspect hurt --verify
+fi
 
 printf '%d cases, %d failed\n' "$cases" "$failed"
 [ "$failed" = 0 ]

@@ -35,7 +35,8 @@ static const char *advice(int error)
 	switch (error) {
 	case -EPERM:
 	case -EACCES:
-		return "allow io_uring_setup, _enter and _register in the container's seccomp profile, "
+		return "allow io_uring_setup, _enter and _register in the container's seccomp "
+		       "profile, "
 		       "and set kernel.io_uring_disabled=0";
 	case -ENOSYS:
 	case -EOPNOTSUPP:
@@ -55,7 +56,8 @@ void io_engine_fall_back(struct io_engine *engine, int error)
 	if (!atomic_exchange(&engine->uring, false))
 		return;
 	io_notice(engine,
-		  "cold reads: io_uring refused (%s), using %u pread threads instead, which costs more CPU "
+		  "cold reads: io_uring refused (%s), using %u pread threads instead, which costs "
+		  "more CPU "
 		  "a read; to change that, %s",
 		  strerror(-error), engine->threads_wanted, advice(error));
 }
@@ -83,8 +85,8 @@ int io_engine_open(const struct io_options *options, struct io_engine **out,
 		return -EINVAL;
 	}
 	if (options->threads > THREADS_MAX) {
-		snprintf(error->text, sizeof(error->text),
-			 "io: %u pread threads are more than %u", options->threads, THREADS_MAX);
+		snprintf(error->text, sizeof(error->text), "io: %u pread threads are more than %u",
+			 options->threads, THREADS_MAX);
 		return -EINVAL;
 	}
 	struct io_engine *engine = heap_zalloc(options->heap, 1, sizeof(*engine));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file layer: what the system calls leave to be done by hand (EINTR, short transfers, O_DIRECT that
- * is refused, syncs that failed) is done here once, above the table of operations, so that a filling
- * that injects faults exercises it.
+ * The file layer: what the system calls leave to be done by hand (EINTR, short transfers, O_DIRECT
+ * that is refused, syncs that failed) is done here once, above the table of operations, so that a
+ * filling that injects faults exercises it.
  */
 #include "tiers/cold/io.h"
 
@@ -196,8 +196,8 @@ int file_write_pieces(struct file *file, const struct iovec *pieces, unsigned n,
 			first++;
 		if (first == n)
 			return 0;
-		ssize_t put = file->ops->pwritev(file->ops, file->fd, left + first, (int)(n - first),
-						 offset);
+		ssize_t put = file->ops->pwritev(file->ops, file->fd, left + first,
+						 (int)(n - first), offset);
 		if (put == -EINTR)
 			continue;
 		if (put < 0)

@@ -4,8 +4,8 @@
  * shared by its queues, started with the first of them. All signals are blocked in its threads.
  *
  * An op goes  batch (the owner's) -> pool list -> a thread -> seat (where its queue collects it).
- * A queue that is about to wait without a limit reads the last op of its batch itself: a lone read then
- * costs no hand-over at all.
+ * A queue that is about to wait without a limit reads the last op of its batch itself: a lone read
+ * then costs no hand-over at all.
  *
  * Locks: pool->lock and seat->lock are leaves and never held together.
  */
@@ -45,15 +45,15 @@ struct io_pool {
 
 /* A queue's side of the pool. */
 struct io_seat {
-	struct io_pool *pool;              /* const after open */
-	struct io_op *batch, *batch_tail;  /* the owner's: sent, not flushed; newest last */
+	struct io_pool *pool;             /* const after open */
+	struct io_op *batch, *batch_tail; /* the owner's: sent, not flushed; newest last */
 	unsigned batch_count;
-	unsigned awaited;                  /* the owner's: handed to the pool and not collected */
+	unsigned awaited; /* the owner's: handed to the pool and not collected */
 	pthread_mutex_t lock;
 	pthread_cond_t done;
-	struct io_op *head;                /* under lock: done */
-	bool sleeping;                     /* under lock: the owner waits for `done` */
-	int event_fd;                      /* under lock: -1, or written when the list begins */
+	struct io_op *head; /* under lock: done */
+	bool sleeping;      /* under lock: the owner waits for `done` */
+	int event_fd;       /* under lock: -1, or written when the list begins */
 };
 
 static int op_read(struct io_op *op)
@@ -102,7 +102,7 @@ static void *pool_thread(void *argument)
 			pool->tail = NULL;
 		pthread_mutex_unlock(&pool->lock);
 		op->result = atomic_load_explicit(&op->skip, memory_order_relaxed) ? -ECANCELED
-										     : op_read(op);
+										   : op_read(op);
 		seat_put(op->seat, op);
 		pthread_mutex_lock(&pool->lock);
 	}
@@ -151,7 +151,8 @@ int io_pool_open(struct io_engine *engine, unsigned threads, struct io_pool **ou
 		goto destroy_lock;
 	if (pool->threads < threads)
 		io_notice(engine,
-			  "cold reads: only %u of %u pread threads could be started; raise the limit of "
+			  "cold reads: only %u of %u pread threads could be started; raise the "
+			  "limit of "
 			  "processes (ulimit -u)",
 			  pool->threads, threads);
 	*out = pool;

@@ -16,7 +16,8 @@
 struct io_ring;
 struct io_seat;
 
-#define IO_RETRIES 64u /* times that a read which made no progress (EINTR, EAGAIN) is sent again */
+#define IO_RETRIES 64u /* times that a read which made no progress (EINTR, EAGAIN) is sent again   \
+			*/
 
 enum io_state {
 	IO_IDLE = 0,
@@ -30,19 +31,19 @@ enum io_state {
 struct io_op {
 	struct io_read *read; /* NULL: cancelled, only the buffer is awaited */
 	const struct file_ops *ops;
-	struct io_seat *seat;  /* pool: where it goes when done */
-	struct io_op *next;    /* pool: in the pool's list, then in the seat's; under their locks */
+	struct io_seat *seat; /* pool: where it goes when done */
+	struct io_op *next;   /* pool: in the pool's list, then in the seat's; under their locks */
 	char *to;
 	uint64_t offset;
 	int fd;
-	uint32_t bytes;        /* asked for, rounded outwards */
-	uint32_t need;         /* less than this is a short read */
-	uint32_t done;         /* moved so far; pool: the thread's until it is done */
+	uint32_t bytes; /* asked for, rounded outwards */
+	uint32_t need;  /* less than this is a short read */
+	uint32_t done;  /* moved so far; pool: the thread's until it is done */
 	uint32_t align;
 	uint32_t first, units; /* of the buffer */
 	uint32_t retries;
-	int result;            /* pool: 0 or -errno */
-	_Atomic bool skip;     /* pool: cancelled before a thread took it */
+	int result;        /* pool: 0 or -errno */
+	_Atomic bool skip; /* pool: cancelled before a thread took it */
 };
 
 struct io_list {
@@ -80,15 +81,15 @@ struct io_queue {
 	unsigned depth;                   /* const after open: ops */
 	uint32_t units;                   /* const after open: IO_UNITs in buffers */
 	uint32_t units_free;
-	uint32_t lowest;                  /* no unit below it is free */
-	uint64_t *taken;                  /* a bit for each unit */
+	uint32_t lowest; /* no unit below it is free */
+	uint64_t *taken; /* a bit for each unit */
 	struct io_op *ops;
-	uint32_t *free_ops;               /* a stack of indices into ops */
+	uint32_t *free_ops; /* a stack of indices into ops */
 	unsigned free_ops_count;
-	unsigned cancelled;               /* ops whose read was cancelled */
+	unsigned cancelled; /* ops whose read was cancelled */
 	struct io_list waiting, finished;
-	int event_fd;                     /* -1 until asked for */
-	int broken;                       /* 0, or the -errno of the back end */
+	int event_fd; /* -1 until asked for */
+	int broken;   /* 0, or the -errno of the back end */
 };
 
 struct io_engine {
@@ -96,14 +97,14 @@ struct io_engine {
 	struct budget *budget; /* const after open */
 	void (*log)(void *context, const char *line);
 	void *log_context;
-	unsigned threads_wanted;  /* const after open */
-	bool fall_back;           /* const after open: "auto" */
-	_Atomic bool uring;       /* queues to be opened use io_uring */
+	unsigned threads_wanted; /* const after open */
+	bool fall_back;          /* const after open: "auto" */
+	_Atomic bool uring;      /* queues to be opened use io_uring */
 	_Atomic bool buffered;
 	_Atomic bool unregistered; /* said that buffers could not be registered */
 	_Atomic uint64_t reads, read_bytes, errors;
 	_Atomic unsigned queues;
-	struct io_pool *pool;     /* under pool_lock until set, then const */
+	struct io_pool *pool; /* under pool_lock until set, then const */
 	pthread_mutex_t pool_lock;
 };
 
@@ -128,8 +129,8 @@ static inline unsigned io_on_device(const struct io_queue *queue)
 /* The op's outcome, 0 or -errno, in the owner's thread. The op is free afterwards. */
 void io_op_done(struct io_queue *queue, struct io_op *op, int result);
 
-/* What a transfer of an op that answered `moved` (bytes or -errno) means: 1 = send the rest, 0 = all is
- * there, -errno = failed for good. Advances op->done. */
+/* What a transfer of an op that answered `moved` (bytes or -errno) means: 1 = send the rest, 0 =
+ * all is there, -errno = failed for good. Advances op->done. */
 int io_op_moved(struct io_op *op, ssize_t moved);
 
 #endif

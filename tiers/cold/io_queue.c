@@ -5,14 +5,15 @@
  *   prepare          send            io_op_done         io_queue_wait        io_read_release
  *   ───────► WAITING ────► DEVICE ─────────────► FINISHED ───────────► GIVEN ───────► IDLE
  *
- * Buffers are runs of 4 KiB units of one region, found first-fit in a bitmap: a small read takes one or
- * two units, a large one as many as it needs, and the memory of a queue is fixed for its life. Reads are
- * sent strictly in the order in which they were prepared: a large one that waits for its run is not
- * overtaken, so it cannot starve.
+ * Buffers are runs of 4 KiB units of one region, found first-fit in a bitmap: a small read takes
+ * one or two units, a large one as many as it needs, and the memory of a queue is fixed for its
+ * life. Reads are sent strictly in the order in which they were prepared: a large one that waits
+ * for its run is not overtaken, so it cannot starve.
  *
- * Invariants: units_free is the number of clear bits in taken, and none of them lies below lowest; an op on the device, a finished and a given
- * read each own a run; waiting reads own none; something waits only if the head fits nowhere, no op is
- * free, or nothing was sent since it was prepared.
+ * Invariants: units_free is the number of clear bits in taken, and none of them lies below lowest;
+ * an op on the device, a finished and a given read each own a run; waiting reads own none;
+ * something waits only if the head fits nowhere, no op is free, or nothing was sent since it was
+ * prepared.
  */
 #include "tiers/cold/io_private.h"
 
@@ -27,7 +28,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- Lists --------------------------------------------------------------------------------------- */
+/* ---- Lists
+ * --------------------------------------------------------------------------------------- */
 
 static void list_append(struct io_list *list, struct io_read *read)
 {
@@ -56,7 +58,8 @@ static void list_remove(struct io_list *list, struct io_read *read)
 	list->count--;
 }
 
-/* ---- Buffers ------------------------------------------------------------------------------------- */
+/* ---- Buffers
+ * ------------------------------------------------------------------------------------- */
 
 static bool unit_taken(const struct io_queue *queue, uint32_t unit)
 {
@@ -109,7 +112,8 @@ static void run_give(struct io_queue *queue, uint32_t first, uint32_t n)
 		queue->lowest = first;
 }
 
-/* ---- From waiting to finished ---------------------------------------------------------------------- */
+/* ---- From waiting to finished
+ * ---------------------------------------------------------------------- */
 
 static void read_finish(struct io_queue *queue, struct io_read *read, int status)
 {
@@ -226,7 +230,8 @@ void io_op_done(struct io_queue *queue, struct io_op *op, int result)
 	check(queue->free_ops_count <= queue->depth);
 }
 
-/* ---- What callers do ------------------------------------------------------------------------------- */
+/* ---- What callers do
+ * ------------------------------------------------------------------------------- */
 
 static int read_check(struct io_queue *queue, struct io_read *read)
 {
@@ -241,7 +246,8 @@ static int read_check(struct io_queue *queue, struct io_read *read)
 		return -EINVAL;
 	if (read->file->direct_refused && !atomic_exchange(&queue->engine->buffered, true))
 		io_notice(queue->engine,
-			  "cold reads: the file system of \"%s\" refuses O_DIRECT, so the page cache takes "
+			  "cold reads: the file system of \"%s\" refuses O_DIRECT, so the page "
+			  "cache takes "
 			  "memory beyond the caps; put the cold tier on ext4 or XFS",
 			  read->file->name);
 	return 0;
@@ -258,7 +264,8 @@ void io_read_prepare(struct io_queue *queue, struct io_read *read)
 	list_append(&queue->waiting, read);
 }
 
-/* The event fd tells of the back end's completions; what is finished otherwise must be told here. */
+/* The event fd tells of the back end's completions; what is finished otherwise must be told here.
+ */
 static void event_raise(struct io_queue *queue)
 {
 	uint64_t one = 1;
@@ -297,7 +304,8 @@ static unsigned reads_coming(const struct io_queue *queue)
 	return queue->waiting.count + io_on_device(queue) - queue->cancelled;
 }
 
-/* Until something is finished. 0, -ETIME (also: nothing is coming), -EDEADLK, or the ring's error. */
+/* Until something is finished. 0, -ETIME (also: nothing is coming), -EDEADLK, or the ring's error.
+ */
 static int wait_finished(struct io_queue *queue, int64_t timeout_ns)
 {
 	int64_t deadline = 0;
@@ -323,7 +331,8 @@ static int wait_finished(struct io_queue *queue, int64_t timeout_ns)
 		if (timeout_ns > 0) {
 			int64_t now = clock_now();
 			if (deadline == 0)
-				deadline = now > INT64_MAX - timeout_ns ? INT64_MAX : now + timeout_ns;
+				deadline =
+					now > INT64_MAX - timeout_ns ? INT64_MAX : now + timeout_ns;
 			left = deadline - now;
 			if (left <= 0)
 				return -ETIME;
@@ -432,9 +441,9 @@ int io_read_now(struct io_queue *queue, struct io_read *read)
 		struct io_op op;
 		op_fill(queue, &op, read, first);
 		do
-			rc = io_op_moved(&op, op.ops->pread(op.ops, op.fd, op.to + op.done,
-							    op.bytes - op.done,
-							    op.offset + op.done));
+			rc = io_op_moved(&op,
+					 op.ops->pread(op.ops, op.fd, op.to + op.done,
+						       op.bytes - op.done, op.offset + op.done));
 		while (rc > 0);
 		count_read(queue->engine, op.done);
 	}
@@ -445,7 +454,8 @@ int io_read_now(struct io_queue *queue, struct io_read *read)
 	return 0;
 }
 
-/* ---- Opening and closing --------------------------------------------------------------------------- */
+/* ---- Opening and closing
+ * --------------------------------------------------------------------------- */
 
 static void queue_free(struct io_queue *queue)
 {

@@ -2,14 +2,14 @@
 /*
  * Back end of a queue: a ring of io_uring of its own.
  *
- * A queue may be handed from thread to thread, so SINGLE_ISSUER and DEFER_TASKRUN are out, and so is a
- * registered ring descriptor (all three tie the ring to one thread). COOP_TASKRUN saves the interrupt
- * of the submitting thread; TASKRUN_FLAG tells us when a system call is needed to see completions. If
- * a queue is handed on with reads on the device, their completions run in the old thread when it next
- * enters the kernel, a timer tick at the latest.
+ * A queue may be handed from thread to thread, so SINGLE_ISSUER and DEFER_TASKRUN are out, and so
+ * is a registered ring descriptor (all three tie the ring to one thread). COOP_TASKRUN saves the
+ * interrupt of the submitting thread; TASKRUN_FLAG tells us when a system call is needed to see
+ * completions. If a queue is handed on with reads on the device, their completions run in the old
+ * thread when it next enters the kernel, a timer tick at the latest.
  *
- * SQEs never run out: there are at least as many as ops. All reads but those that found no room to be
- * registered go to the one registered buffer.
+ * SQEs never run out: there are at least as many as ops. All reads but those that found no room to
+ * be registered go to the one registered buffer.
  */
 #include "tiers/cold/io_private.h"
 
@@ -82,7 +82,8 @@ static int ring_open(struct io_queue *queue)
 	ring->registered = rc == 0;
 	if (rc && !atomic_exchange(&engine->unregistered, true))
 		io_notice(engine,
-			  "cold reads: buffers cannot be registered with io_uring (%s), each read costs some "
+			  "cold reads: buffers cannot be registered with io_uring (%s), each read "
+			  "costs some "
 			  "more CPU; raise the limit of locked memory (ulimit -l)",
 			  strerror(-rc));
 	queue->ring = ring;
@@ -91,7 +92,8 @@ static int ring_open(struct io_queue *queue)
 
 static void ring_close(struct io_queue *queue)
 {
-	/* If the ring is broken, the kernel holds the pages of what is still on the device by itself. */
+	/* If the ring is broken, the kernel holds the pages of what is still on the device by
+	 * itself. */
 	io_uring_queue_exit(&queue->ring->ring);
 	heap_free(queue->engine->heap, queue->ring);
 	queue->ring = NULL;
@@ -114,7 +116,8 @@ static void ring_send(struct io_queue *queue, struct io_op *op)
 static int ring_error(int rc)
 {
 	if (rc == -EAGAIN || rc == -EBUSY)
-		sched_yield(); /* no memory for requests just now, or completions to be reaped first */
+		sched_yield(); /* no memory for requests just now, or completions to be reaped first
+				*/
 	else if (rc != -EINTR && rc < 0)
 		return rc;
 	return 0;
