@@ -170,25 +170,45 @@ give_back:
 	return rc;
 }
 
+/* Present and not on their way out. */
+static uint32_t extents_staying(const struct pool *pool)
+{
+	uint32_t stay = 0;
+	for (uint32_t e = 0; e < pool->extents_high; e++)
+		stay += pool->extent_state[e] == EXTENT_PRESENT;
+	return stay;
+}
+
+/* Takes back one that was to go: its free segments had been withdrawn. */
+static void extent_reopen(struct pool *pool, uint32_t extent)
+{
+	pool->extent_state[extent] = EXTENT_PRESENT;
+	for (uint32_t i = 0; i < pool->per_extent; i++) {
+		struct segment *s = &pool->segments[extent * pool->per_extent + i];
+		if (atomic_load(&s->state) == SEGMENT_FREE)
+			segment_list_append(&pool->free, s);
+	}
+}
+
 int pool_grow(struct pool *pool, uint32_t extents_target)
 {
 	uint32_t extents_max = pool->segments_max / pool->per_extent;
 	if (extents_target > extents_max)
 		return -EINVAL;
 	pool->extents_target = extents_target;
-	for (uint32_t e = 0; e < extents_max && pool->extents_present < extents_target; e++) {
+	uint32_t stay = extents_staying(pool);
+	for (uint32_t e = 0; e < pool->extents_high && stay < extents_target; e++) {
 		if (pool->extent_state[e] == EXTENT_CLOSING) {
-			/* Taken back: its free segments had been withdrawn. */
-			pool->extent_state[e] = EXTENT_PRESENT;
-			for (uint32_t i = 0; i < pool->per_extent; i++) {
-				struct segment *s = &pool->segments[e * pool->per_extent + i];
-				if (atomic_load(&s->state) == SEGMENT_FREE)
-					segment_list_append(&pool->free, s);
-			}
-		} else if (pool->extent_state[e] == EXTENT_ABSENT) {
+			extent_reopen(pool, e);
+			stay++;
+		}
+	}
+	for (uint32_t e = 0; e < extents_max && stay < extents_target; e++) {
+		if (pool->extent_state[e] == EXTENT_ABSENT) {
 			int rc = extent_commit(pool, e);
 			if (rc)
 				return rc;
+			stay++;
 		}
 	}
 	return 0;
@@ -212,10 +232,8 @@ static void extent_try_close(struct pool *pool, uint32_t extent)
 
 void pool_shrink(struct pool *pool, uint32_t extents_target)
 {
-	uint32_t stay = 0;
+	uint32_t stay = extents_staying(pool);
 	pool->extents_target = extents_target;
-	for (uint32_t e = 0; e < pool->extents_high; e++)
-		stay += pool->extent_state[e] == EXTENT_PRESENT;
 	for (uint32_t e = pool->extents_high; e-- > 0 && stay > extents_target;) {
 		if (pool->extent_state[e] != EXTENT_PRESENT)
 			continue;
@@ -239,6 +257,7 @@ struct segment *pool_take(struct pool *pool, uint32_t leave)
 	pool->extent_free[segment->number / pool->per_extent]--;
 	atomic_store_explicit(&segment->used, 0, memory_order_relaxed);
 	atomic_store_explicit(&segment->max_seq, 0, memory_order_relaxed);
+	atomic_store_explicit(&segment->shadowing, 0, memory_order_relaxed);
 	atomic_store_explicit(&segment->expires_max, 0, memory_order_relaxed);
 	check(atomic_load(&segment->pins) == 0);
 	atomic_store_explicit(&segment->state, SEGMENT_OPEN, memory_order_release);

@@ -51,6 +51,7 @@ struct segment {
 	_Atomic uint32_t pins; /* refs and scans that hold it */
 	_Atomic uint64_t max_seq;
 	_Atomic uint64_t expires_max; /* the last expiry in it; UINT64_MAX: some never expire */
+	_Atomic uint8_t shadowing;    /* copies of its records may lie in cold, whatever their flags say */
 	/* under the engine's lock */
 	struct segment *prev, *next;
 	uint8_t stuck; /* some record could not leave: under migrate_lock */
@@ -90,7 +91,7 @@ int pool_open(struct pool *pool, uint8_t tier, struct provider *provider, struct
 	      struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes);
 void pool_close(struct pool *pool, struct heap *heap);
 
-/* Commits extents up to the target; -ENOMEM when the budget or the provider has no more. */
+/* Takes closing extents back and commits others, up to the target; -ENOMEM when the budget or the provider has no more. */
 int pool_grow(struct pool *pool, uint32_t extents_target);
 /* Marks the highest extents as closing, so that no more than the target stay. Their free segments are
  * withdrawn at once; the others go as they are reclaimed. */

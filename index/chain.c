@@ -75,7 +75,7 @@ static void bucket_give(struct index *ix, struct bucket *bucket)
 	pthread_mutex_lock(&ix->overflow_lock);
 	check(number < ix->overflow_fresh && ix->overflow_used > 0);
 	ix->overflow_used--;
-	/* The number's tag is zero: a late reader takes it for no entry. */
+	/* A late reader takes the number for no entry. */
 	atomic_store_explicit(&bucket->entry[0], ix->free_list, memory_order_relaxed);
 	ix->free_list = number;
 	pthread_mutex_unlock(&ix->overflow_lock);

@@ -15,12 +15,12 @@
 
 static inline bool entry_is_record(uint64_t entry)
 {
-	return entry >> INDEX_TAG_SHIFT;
+	return entry & INDEX_ENTRY;
 }
 
 static inline bool entry_is_link(uint64_t entry)
 {
-	return entry && entry >> INDEX_TAG_SHIFT == 0;
+	return entry && !(entry & INDEX_ENTRY);
 }
 
 static inline uint64_t entry_load(const struct bucket *bucket, unsigned slot)

@@ -96,9 +96,9 @@ static struct epoch_slot *chunk_take(struct chunk *chunk)
 			continue;
 		if (!atomic_compare_exchange_strong(&slot->taken, &is_free, 1))
 			continue;
-		slot->number = chunk->base + i;
 		/* Sequentially consistent: a reclaimer that looks at fewer slots has looked before
 		 * this, so its unlinking comes before whatever we are going to read. */
+		slot->number = chunk->base + i;
 		unsigned high = atomic_load(&chunk->high);
 		while (high <= i && !atomic_compare_exchange_weak(&chunk->high, &high, i + 1))
 			;
@@ -149,15 +149,16 @@ int epoch_register(void)
 	return 0;
 }
 
-void epoch_enter_slow(void)
+struct epoch_slot *epoch_enter_slow(void)
 {
 	/* A thread that is among the shared readers stays there until it has left. */
 	if (shared_depth == 0 && epoch_register() == 0) {
-		epoch_enter_at(epoch_mine);
-		return;
+		epoch_slot_enter(epoch_mine);
+		return epoch_mine;
 	}
 	if (shared_depth++ == 0)
 		atomic_fetch_add(&shared_readers, 1); /* a full fence on every machine we run on */
+	return NULL;
 }
 
 void epoch_exit_slow(void)

@@ -54,16 +54,17 @@ extern struct epoch_domain epoch_domain EPOCH_HIDDEN;
 extern EPOCH_HIDDEN
 	__attribute__((tls_model("global-dynamic"))) _Thread_local struct epoch_slot *epoch_mine;
 
-void epoch_enter_slow(void); /* no slot yet: takes one, or counts among the shared readers */
-void epoch_exit_slow(void);  /* leaves the shared readers */
+/* No slot yet: takes one and enters, or counts among the shared readers and answers NULL. */
+struct epoch_slot *epoch_enter_slow(void) EPOCH_HIDDEN;
+void epoch_exit_slow(void) EPOCH_HIDDEN; /* leaves the shared readers */
 
 /* Takes the calling thread's slot now, so that the first enter is as cheap as the others. 0;
  * -ENOMEM (enter works all the same, but shares, and holds up everyone's reclamation while inside).
  */
 int epoch_register(void);
 
-/* With the slot in hand; for callers that enter and leave in one function and pay for TLS once. */
-static inline void epoch_enter_at(struct epoch_slot *slot)
+/* What begin and end do for a thread that has its slot. */
+static inline void epoch_slot_enter(struct epoch_slot *slot)
 {
 	if (slot->depth++)
 		return;
@@ -83,7 +84,7 @@ static inline void epoch_enter_at(struct epoch_slot *slot)
 #endif
 }
 
-static inline void epoch_exit_at(struct epoch_slot *slot)
+static inline void epoch_slot_exit(struct epoch_slot *slot)
 {
 	if (--slot->depth == 0)
 		atomic_store_explicit(&slot->entered, 0, memory_order_release);
@@ -99,23 +100,34 @@ static inline uint32_t epoch_thread(void)
 	return __builtin_expect(slot != NULL, 1) ? slot->number : EPOCH_NO_THREAD;
 }
 
-/* Never fails. Nests. */
-static inline void epoch_enter(void)
+/* Enters. Never fails. Nests, also with the pair below. What it answers goes to epoch_end, on the
+ * same thread: so the look-up in thread-local storage is paid for once. */
+static inline struct epoch_slot *epoch_begin(void)
 {
 	struct epoch_slot *slot = epoch_mine;
 	if (__builtin_expect(!slot, 0))
-		epoch_enter_slow();
+		return epoch_enter_slow();
+	epoch_slot_enter(slot);
+	return slot;
+}
+
+static inline void epoch_end(struct epoch_slot *begun)
+{
+	if (__builtin_expect(!begun, 0))
+		epoch_exit_slow();
 	else
-		epoch_enter_at(slot);
+		epoch_slot_exit(begun);
+}
+
+/* The same where it is not worth carrying the slot along. */
+static inline void epoch_enter(void)
+{
+	(void)epoch_begin();
 }
 
 static inline void epoch_exit(void)
 {
-	struct epoch_slot *slot = epoch_mine;
-	if (__builtin_expect(!slot, 0))
-		epoch_exit_slow();
-	else
-		epoch_exit_at(slot);
+	epoch_end(epoch_mine);
 }
 
 /* Number to wait for; call it after the unlinking. Any thread, also inside an epoch. */

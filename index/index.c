@@ -208,7 +208,7 @@ int index_insert(struct index *ix, struct bucket *home, uint64_t hash, uint64_t 
 		if (empty >= 2)
 			chain_tidy(ix, home);
 	}
-	int rc = chain_add(ix, home, index_tag(hash) << INDEX_TAG_SHIFT | place, counter, out);
+	int rc = chain_add(ix, home, (index_tag(hash) & INDEX_TAG_MASK) | place, counter, out);
 	if (!rc)
 		count_add(ix, 1);
 	return rc;

@@ -5,8 +5,8 @@
  *
  *   entry:  63..42 tag (bits 37..16 of the hash, never all zero)  41 spare, 0  40 tier  39..0 unit
  *offset place:  tier (0 DRAM, 1 warm) and the record's offset in its tier's range, in 8-byte units
- *   link:   in slot 6 of a full bucket, a number of an overflow bucket; its tag is zero, so no
- *look-up takes it for an entry
+ *   link:   in slot 6 of a full bucket, a number of an overflow bucket; no look-up takes it for an
+ *           entry, because bit 63 is zero
  *
  * An entry of 0 is empty. The index does not know keys: a match of the tag is a candidate and the
  *caller compares the record.
@@ -60,10 +60,10 @@
 #define INDEX_PLACE_MASK ((UINT64_C(1) << INDEX_PLACE_BITS) - 1)
 #define INDEX_NOWHERE UINT64_MAX /* no place: the slot is empty, or a link, by now */
 
-#define INDEX_TAG_SHIFT 42      /* of an entry */
-#define INDEX_TAG_HASH_SHIFT 16 /* of the hash */
-#define INDEX_TAG_MASK ((UINT64_C(1) << 22) - 1)
-#define INDEX_TAG_FOR_ZERO (UINT64_C(1) << 21) /* a bit that no split looks at */
+#define INDEX_ENTRY (UINT64_C(1) << 63) /* set in entries, not in links */
+#define INDEX_TAG_SHIFT 42              /* in an entry, with INDEX_ENTRY above it */
+#define INDEX_TAG_HASH_SHIFT 16         /* in the hash */
+#define INDEX_TAG_MASK (~UINT64_C(0) << INDEX_TAG_SHIFT)
 
 #define INDEX_BUCKETS_MIN UINT64_C(64)
 #define INDEX_BUCKETS_MAX (UINT64_C(1) << 31)
@@ -145,13 +145,25 @@ static inline uint64_t index_view(const struct index *ix)
 	return atomic_load_explicit(&ix->view, memory_order_acquire);
 }
 
+static inline uint64_t index_low_bits(uint64_t hash, uint64_t bits)
+{
+#ifdef __BMI2__
+	return _bzhi_u64(hash, (unsigned)bits); /* looks at the low byte of bits */
+#else
+	return hash & ~(~UINT64_C(0) << (uint8_t)bits);
+#endif
+}
+
 static inline struct bucket *index_home(const struct index *ix, uint64_t view, uint64_t hash)
 {
-	unsigned bits = (uint8_t)(view >> 32);
-	uint64_t wide = hash & ~(~UINT64_C(0) << bits);
-	uint64_t above =
-		wide > (uint32_t)view; /* not split yet: without the highest bit, which is 1 */
-	return ix->buckets + (wide - (above << (bits - 1)));
+	uint64_t bits = view >> 32;
+	/* One bit less for a bucket that is not split yet in this round. No branch: it would be
+	 * guessed wrong half of the time while the table grows. */
+	bits -= (uint32_t)view < index_low_bits(hash, bits);
+	struct bucket *home = ix->buckets + index_low_bits(hash, bits);
+	if (!home)
+		__builtin_unreachable();
+	return home;
 }
 
 /* Brings the home bucket near; harmless with any hash. */
@@ -160,57 +172,58 @@ static inline void index_prefetch(const struct index *ix, uint64_t hash)
 	__builtin_prefetch(index_home(ix, index_view(ix), hash));
 }
 
+/* The hash's tag where it stands in an entry; what is below it is not zero. */
 static inline uint64_t index_tag(uint64_t hash)
 {
-	uint64_t tag = hash >> INDEX_TAG_HASH_SHIFT & INDEX_TAG_MASK;
-	return tag ? tag : INDEX_TAG_FOR_ZERO;
+	return hash << (INDEX_TAG_SHIFT - INDEX_TAG_HASH_SHIFT) | INDEX_ENTRY;
 }
 
-/* Bit i is set if slot i has the hash's tag. Links and empty slots never match. */
+/* Bit i is set if slot i has the hash's tag. Links and empty slots never match, nor does the eighth
+ * word: its highest bit is one of `control` that is always zero. */
 static inline unsigned index_match(const struct bucket *bucket, uint64_t hash)
 {
-	uint64_t tag = index_tag(hash);
-	unsigned match;
 	/* A wide load of words that others store to one by one: each word is whole, their order is
 	 * not needed (see the head), and a plain load on x86 acquires. */
 #if defined(INDEX_SIMD) && defined(__AVX512F__)
 	__m512i words = _mm512_load_si512((const void *)bucket);
-	match = _mm512_cmpeq_epi64_mask(_mm512_srli_epi64(words, INDEX_TAG_SHIFT),
-					_mm512_set1_epi64((long long)tag));
+	words = _mm512_xor_si512(words, _mm512_set1_epi64((long long)index_tag(hash)));
+	unsigned match =
+		_mm512_testn_epi64_mask(words, _mm512_set1_epi64((long long)INDEX_TAG_MASK));
 	atomic_signal_fence(memory_order_acquire);
 #elif defined(INDEX_SIMD) && defined(__AVX2__)
 	const __m256i *half = (const __m256i *)(const void *)bucket;
-	__m256i wanted = _mm256_set1_epi64x((long long)tag);
+	__m256i tag = _mm256_set1_epi64x((long long)(index_tag(hash) >> INDEX_TAG_SHIFT));
 	__m256i low = _mm256_srli_epi64(_mm256_load_si256(half), INDEX_TAG_SHIFT);
 	__m256i high = _mm256_srli_epi64(_mm256_load_si256(half + 1), INDEX_TAG_SHIFT);
-	low = _mm256_cmpeq_epi64(low, wanted);
-	high = _mm256_cmpeq_epi64(high, wanted);
-	match = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
-		(unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
+	low = _mm256_cmpeq_epi64(low, tag);
+	high = _mm256_cmpeq_epi64(high, tag);
+	unsigned match = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(low)) |
+			 (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(high)) << 4;
 	atomic_signal_fence(memory_order_acquire);
 #elif defined(INDEX_SIMD)
 	/* SSE2 compares no 64-bit words: the tags lie in the upper halves, so compare those. */
 	const __m128i *pair = (const __m128i *)(const void *)bucket;
-	__m128i wanted = _mm_set1_epi32((int)tag);
+	__m128i tag = _mm_set1_epi32((int)(index_tag(hash) >> INDEX_TAG_SHIFT));
 	__m128 p0 = _mm_castsi128_ps(_mm_load_si128(pair));
 	__m128 p1 = _mm_castsi128_ps(_mm_load_si128(pair + 1));
 	__m128 p2 = _mm_castsi128_ps(_mm_load_si128(pair + 2));
 	__m128 p3 = _mm_castsi128_ps(_mm_load_si128(pair + 3));
 	__m128i low = _mm_castps_si128(_mm_shuffle_ps(p0, p1, _MM_SHUFFLE(3, 1, 3, 1)));
 	__m128i high = _mm_castps_si128(_mm_shuffle_ps(p2, p3, _MM_SHUFFLE(3, 1, 3, 1)));
-	low = _mm_cmpeq_epi32(_mm_srli_epi32(low, INDEX_TAG_SHIFT - 32), wanted);
-	high = _mm_cmpeq_epi32(_mm_srli_epi32(high, INDEX_TAG_SHIFT - 32), wanted);
-	match = (unsigned)_mm_movemask_epi8(
+	low = _mm_cmpeq_epi32(_mm_srli_epi32(low, INDEX_TAG_SHIFT - 32), tag);
+	high = _mm_cmpeq_epi32(_mm_srli_epi32(high, INDEX_TAG_SHIFT - 32), tag);
+	unsigned match = (unsigned)_mm_movemask_epi8(
 		_mm_packs_epi16(_mm_packs_epi32(low, high), _mm_setzero_si128()));
 	atomic_signal_fence(memory_order_acquire);
 #else
-	match = 0;
+	uint64_t tag = index_tag(hash);
+	unsigned match = 0;
 	for (unsigned i = 0; i < INDEX_SLOTS; i++) {
 		uint64_t entry = atomic_load_explicit(&bucket->entry[i], memory_order_acquire);
-		match |= (unsigned)(entry >> INDEX_TAG_SHIFT == tag) << i;
+		match |= (unsigned)(((entry ^ tag) & INDEX_TAG_MASK) == 0) << i;
 	}
 #endif
-	return match & ((1u << INDEX_SLOTS) - 1); /* the eighth word is counters */
+	return match;
 }
 
 /* The place in a slot that matched, or INDEX_NOWHERE if the entry has gone since. The record's
@@ -219,7 +232,7 @@ static inline unsigned index_match(const struct bucket *bucket, uint64_t hash)
 static inline uint64_t index_place(const struct bucket *bucket, unsigned slot)
 {
 	uint64_t entry = atomic_load_explicit(&bucket->entry[slot], memory_order_acquire);
-	if (__builtin_expect(entry >> INDEX_TAG_SHIFT == 0, 0))
+	if (__builtin_expect(!(entry & INDEX_ENTRY), 0))
 		return INDEX_NOWHERE;
 	return entry & INDEX_PLACE_MASK;
 }
@@ -228,7 +241,7 @@ static inline uint64_t index_place(const struct bucket *bucket, unsigned slot)
 static inline struct bucket *index_next(const struct index *ix, const struct bucket *bucket)
 {
 	uint64_t link = atomic_load_explicit(&bucket->entry[INDEX_SLOTS - 1], memory_order_acquire);
-	if (__builtin_expect(link == 0 || link >> INDEX_TAG_SHIFT, 1))
+	if (__builtin_expect(link == 0 || link & INDEX_ENTRY, 1))
 		return NULL;
 	return ix->overflow + link;
 }
@@ -241,8 +254,8 @@ void index_sweep(const struct index *index, uint64_t *cursor, unsigned buckets,
 
 /* --- writers: inside an epoch --- */
 
-void index_lock_wait(
-	struct bucket *bucket); /* the lock was taken: spins, then yields, until it is ours */
+/* The lock was taken: spins, then yields, until it is ours. */
+void index_lock_wait(struct bucket *bucket);
 
 /* The home bucket of the hash, locked. Holds up to a split or another writer of the bucket only. */
 static inline struct bucket *index_lock(struct index *ix, uint64_t hash)
@@ -277,7 +290,7 @@ int index_insert(struct index *index, struct bucket *home, uint64_t hash, uint64
 static inline void index_replace(struct index_slot at, uint64_t place)
 {
 	_Atomic uint64_t *entry = &at.bucket->entry[at.slot];
-	uint64_t tag = atomic_load_explicit(entry, memory_order_relaxed) & ~INDEX_PLACE_MASK;
+	uint64_t tag = atomic_load_explicit(entry, memory_order_relaxed) & INDEX_TAG_MASK;
 	atomic_store_explicit(entry, tag | place, memory_order_release);
 }
 

@@ -64,6 +64,15 @@ uint64_t cache_now_ms(struct thermo *c)
 	return now > last ? now : last; /* a step back is not followed */
 }
 
+void cache_heat(struct thermo *c)
+{
+	uint32_t epoch = policy_epoch(c->policy);
+	atomic_store_explicit(&c->heat_epoch, epoch, memory_order_relaxed);
+	for (unsigned i = 0; i < 256; i++)
+		atomic_store_explicit(&c->touched[i], policy_touched((uint8_t)i, epoch),
+				      memory_order_relaxed);
+}
+
 void cache_notice(struct thermo *c, const char *format, ...)
 {
 	char line[256];
@@ -314,6 +323,7 @@ static int open_memory(struct thermo *c, struct thermo_error *error)
 	rc = policy_open(&c->policy, &policy);
 	if (rc)
 		return error_set(error, rc, "policy %s: %s", o->policy, strerror(-rc));
+	cache_heat(c);
 	rc = index_open(&c->index, &c->budget, buckets < 64 ? 64 : buckets,
 			most < 1024 ? 1024 : most, (int)o->huge_pages, record_hash, c, NULL);
 	if (rc)
@@ -564,15 +574,16 @@ static int resize_to(struct thermo *c, unsigned tier, uint32_t extents, int64_t 
 	struct pool *pool = &c->pool[tier];
 	int rc = THERMO_OK;
 	pthread_mutex_lock(&c->lock);
-	bool grow = extents >= pool->extents_present;
+	bool grow = extents >= pool->extents_target;
 	if (tier == THERMO_HOT)
 		c->hot_extents_max = extents;
 	if (grow)
 		rc = pool_grow(pool, extents);
+	bool over = pool->extents_present > extents;
 	pthread_mutex_unlock(&c->lock);
 	if (rc)
 		error_set(error, rc, "only part of the memory could be had: %s", strerror(-rc));
-	if (!grow)
+	if (rc == THERMO_OK && over)
 		rc = migrate_shrink(c, tier, extents, timeout_ns);
 	policy_resize(c->policy, cache_tier_bytes(c, THERMO_HOT), cache_tier_bytes(c, THERMO_WARM));
 	return rc;

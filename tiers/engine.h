@@ -67,7 +67,9 @@ struct lane {
 };
 
 struct thermo_space {
-	struct thermo *cache; /* const after open */
+	/* const while open, read on every call */
+	_Alignas(64) struct thermo *cache;
+	const struct lookup_ops *lookup;
 	_Atomic uint8_t state;
 	uint8_t id;
 	char name[THERMO_SPACE_NAME_MAX + 1];
@@ -96,7 +98,8 @@ struct thermo {
 	struct provider *warm; /* == pool[1].provider, or NULL */
 	struct policy *policy;
 	struct cold *cold; /* NULL: no cold tier */
-	_Atomic uint32_t heat_epoch; /* policy_epoch(), copied where readers see it */
+	_Atomic uint32_t heat_epoch;    /* policy_epoch(), copied where readers see it */
+	_Atomic uint8_t touched[256];   /* policy_touched() of every counter, in this epoch */
 	uint32_t lanes;
 	uint32_t chunk_bytes; /* values above come in chunks */
 	struct heap *heap;
@@ -318,10 +321,13 @@ struct probe {
 };
 
 struct lookup_ops {
-	/* THERMO_OK, MISS (tombstone, expired), TRUNCATED, LOOKUP_ABSENT, LOOKUP_LARGE. Enters and leaves
-	 * an epoch. tier and version may both be NULL. */
-	int (*get)(struct thermo *c, const struct key *key, void *value, size_t capacity,
-		   uint64_t offset, size_t *value_len, int16_t *tier, uint64_t *version);
+	/* thermo_get with a space. */
+	int (*get)(struct thermo_space *space, const void *key, size_t key_len, void *value,
+		   size_t capacity, size_t *value_len);
+	/* What memory knows: THERMO_OK, MISS (tombstone, expired), TRUNCATED, LOOKUP_ABSENT, LOOKUP_LARGE.
+	 * Enters and leaves an epoch. */
+	int (*get_request)(struct thermo *c, const struct key *key,
+			   struct thermo_request *request);
 	/* Inside an epoch. false if not in the index. */
 	bool (*find)(const struct thermo *c, const struct key *key, struct found *found);
 	/* Two halves of a batch of at most PROBES gets, inside one epoch: probe hashes, prefetches and
@@ -343,6 +349,8 @@ static inline bool cache_forked(const struct thermo *c)
 }
 
 uint64_t cache_now_ms(struct thermo *c);
+/* Lets readers see the policy's epoch. */
+void cache_heat(struct thermo *c);
 /* Capacity for records, of a memory tier. */
 uint64_t cache_tier_bytes(const struct thermo *c, unsigned tier);
 /* Size at which a run is published. */

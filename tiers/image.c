@@ -129,6 +129,7 @@ static int table_entry_load(struct thermo *c, const char *bytes)
 	if (atomic_load(&s->state) != SPACE_NONE)
 		return -EILSEQ;
 	s->cache = c;
+	s->lookup = c->lookup;
 	s->id = e.id;
 	memcpy(s->name, e.name, sizeof(s->name));
 	thermo_space_options_init(&s->options);
@@ -257,7 +258,7 @@ static void record_out(struct thermo *c, struct out_file *f, const struct segmen
 		.value_len = v.value_len,
 		.key_len = (uint16_t)v.key_len,
 		.space = v.space,
-		.flags = (uint8_t)v.flags,
+		.flags = (uint8_t)(v.flags | (atomic_load(&s->shadowing) ? RECORD_SHADOWING : 0u)),
 		.tier = s->tier,
 		.queue = s->queue,
 		.counter = atomic_load(&found.at.bucket->counter[found.at.slot]),

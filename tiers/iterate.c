@@ -6,7 +6,8 @@
  * Nothing that stays is overlooked. In memory: entries move only to higher buckets (splits), or within a chain,
  * which shows in the index's view and is looked at again. Between memory and cold: what is demoted
  * meanwhile is in a run by the time the runs are pinned; what is promoted meanwhile lies in a segment that was
- * opened after the iteration began (what was open then was sealed), and is visited once more.
+ * opened after the iteration began (what was open then was sealed), and is visited once more. What the scan
+ * gives may be outdated by what left memory since it began: a key's stripe shows that, and it is read anew.
  */
 #include "tiers/reclaim.h"
 #include "tiers/request.h"
@@ -20,6 +21,7 @@ struct thermo_iter {
 	uint64_t bucket; /* next of the index */
 	bool memory_done;
 	struct cold_scan *scan;
+	uint32_t *stripes; /* as they stood before the runs were pinned */
 	/* keys of one bucket: u32 length and bytes, one after another */
 	char *keys;
 	size_t keys_len, keys_cap, keys_at;
@@ -159,6 +161,49 @@ static int next_in_memory(struct thermo_iter *it, struct thermo_item *item)
 	}
 }
 
+static int give_cold(struct thermo_iter *it, struct thermo_item *item, const struct cold_record *r)
+{
+	struct view v = {
+		.key = r->key,
+		.key_len = r->key_len,
+		.value = r->value,
+		.value_len = r->value_len,
+		.flags = r->flags & COLD_HEAD ? RECORD_HEAD : 0,
+		.expires_ms = r->expires_ms,
+	};
+	return give(it, item, &v, THERMO_COLD, r->seq);
+}
+
+/* The key from the runs of now: THERMO_OK (given), THERMO_MISS, or an error. */
+static int from_cold(struct thermo_iter *it, const struct cold_record *record,
+		     struct thermo_item *item)
+{
+	struct runner *runner = runner_take(it->cache);
+	if (!runner)
+		return -ENOMEM;
+	struct cold_get *done, get = {
+		.key = record->key,
+		.key_len = record->key_len,
+		.hash = key_make(it->space, record->key, record->key_len, 0).hash,
+		.space = it->space->id,
+	};
+	if (cold_get_start(runner->io, &get) == 0) {
+		cold_io_submit(runner->io);
+		while (cold_io_wait(runner->io, &done, 1, -1) == 0)
+			;
+	}
+	int rc = get.status;
+	if (rc == THERMO_OK)
+		rc = (get.record.flags & COLD_TOMBSTONE) ||
+				     (get.record.expires_ms &&
+				      get.record.expires_ms <= cache_now_ms(it->cache))
+			     ? THERMO_MISS
+			     : give_cold(it, item, &get.record);
+	cold_get_release(runner->io, &get);
+	runner_give(runner);
+	return rc == THERMO_LOST ? THERMO_MISS : rc;
+}
+
 static int next_in_cold(struct thermo_iter *it, struct thermo_item *item)
 {
 	struct cold_record record;
@@ -171,16 +216,26 @@ static int next_in_cold(struct thermo_iter *it, struct thermo_item *item)
 			return rc;
 		if (rc != THERMO_MISS)
 			continue;
-		struct view v = {
-			.key = record.key,
-			.key_len = record.key_len,
-			.value = record.value,
-			.value_len = record.value_len,
-			.flags = record.flags & COLD_HEAD ? RECORD_HEAD : 0,
-			.expires_ms = record.expires_ms,
-		};
-		return give(it, item, &v, THERMO_COLD, record.seq);
+		/* A newer version may have left memory for a run that the scan does not know. */
+		uint64_t hash = key_make(it->space, record.key, record.key_len, 0).hash;
+		if (stripe_read(it->cache, hash) == it->stripes[hash & (STRIPES - 1)])
+			return give_cold(it, item, &record);
+		rc = from_cold(it, &record, item);
+		if (rc != THERMO_MISS)
+			return rc;
 	}
+}
+
+static int scan_begin(struct thermo_iter *it)
+{
+	if (!it->stripes)
+		it->stripes = heap_alloc(it->cache->heap, STRIPES * sizeof(*it->stripes));
+	if (!it->stripes)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < STRIPES; i++)
+		it->stripes[i] = stripe_read(it->cache, i);
+	return cold_scan_open(it->cache->cold, it->space->id, it->prefix, it->prefix_len,
+			      &it->scan);
 }
 
 int thermo_iter_next(struct thermo_iter *it, struct thermo_item *item)
@@ -200,8 +255,7 @@ int thermo_iter_next(struct thermo_iter *it, struct thermo_item *item)
 	if (!it->cache->cold)
 		return THERMO_MISS;
 	if (!it->scan) {
-		int rc = cold_scan_open(it->cache->cold, it->space->id, it->prefix, it->prefix_len,
-					&it->scan);
+		int rc = scan_begin(it);
 		if (rc)
 			return rc;
 	}
@@ -226,10 +280,12 @@ int thermo_iter_open(struct thermo_space *space, const void *prefix, size_t pref
 	it->prefix_len = prefix_len;
 	if (prefix_len)
 		memcpy(it->prefix, prefix, prefix_len);
+	/* What is opened from here on counts as new; what was open is sealed, and its writers are gone. */
+	it->began = atomic_load(&c->order);
 	pthread_mutex_lock(&c->migrate_lock);
 	migrate_seal_space(c, space);
 	pthread_mutex_unlock(&c->migrate_lock);
-	it->began = atomic_load(&c->order);
+	epoch_wait(epoch_advance());
 	atomic_fetch_add(&c->iterators, 1);
 	*out = it;
 	return 0;
@@ -245,6 +301,7 @@ int thermo_iter_close(struct thermo_iter **iter)
 		return -ECHILD;
 	if (it->scan)
 		cold_scan_close(&it->scan);
+	heap_free(c->heap, it->stripes);
 	heap_free(c->heap, it->keys);
 	heap_free(c->heap, it->item);
 	heap_free(c->heap, it);

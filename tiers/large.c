@@ -206,3 +206,39 @@ int large_get(struct thermo *c, struct thermo_request *r, const struct large_hea
 		return rc;
 	return want == left ? THERMO_OK : THERMO_TRUNCATED;
 }
+
+/* Each chunk again, with the other expiry: they may have to be read from cold. */
+int large_touch(struct thermo *c, struct thermo_request *r, const struct large_head *head,
+		uint64_t expires_ms)
+{
+	char bytes[CHUNK_KEY];
+	int rc = THERMO_OK;
+	char *chunk = heap_alloc(c->heap, head->chunk_bytes);
+	if (!chunk)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < head->chunks && rc == THERMO_OK; i++) {
+		uint64_t offset = (uint64_t)i * head->chunk_bytes;
+		uint64_t left = head->len - offset;
+		struct thermo_request part = {
+			.space = r->space,
+			.key = r->key,
+			.key_len = r->key_len,
+			.value = chunk,
+			.offset = offset,
+			.capacity = left < head->chunk_bytes ? left : head->chunk_bytes,
+			.tier = -1,
+		};
+		rc = large_get(c, &part, head);
+		if (rc != THERMO_OK && rc != THERMO_TRUNCATED)
+			break;
+		struct write w = {
+			.key = chunk_key(r->space, head, i, bytes),
+			.value = chunk,
+			.value_len = (uint32_t)part.capacity,
+			.expires_ms = expires_ms,
+		};
+		rc = write_record(c, &w);
+	}
+	heap_free(c->heap, chunk);
+	return rc;
+}

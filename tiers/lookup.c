@@ -4,30 +4,50 @@
  *
  * Built once for each instruction set (LOOKUP_ISA names it; the compiler's flags choose how
  * index_match compares tags); lookup_choose() takes the best that the processor has. Nothing here
- * locks, waits or allocates. What a reader relies on: an entry is loaded with acquire, a record's bytes do not
- * change once an entry points to it, and its segment is not reused while the reader's epoch lasts.
+ * locks, waits or allocates. What a reader relies on: an entry is loaded with acquire, a record's bytes
+ * do not change once an entry points to it, and its segment is not reused while the reader's epoch lasts.
+ *
+ * Single gets are bound by how many of them the processor can overlap, so by their number of
+ * instructions as much as by their two cache misses: hence few branches, all of them predictable.
  */
-#include "tiers/engine.h"
+#include "tiers/request.h"
+
+#include <errno.h>
 
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
+#define INLINE static inline __attribute__((always_inline))
 
-static inline const char *find_record(const struct thermo *c, const struct key *key,
-				      struct found *found)
+#define HEAD_EXPIRES ((uint64_t)RECORD_EXPIRES << HEAD_FLAGS_SHIFT)
+#define HEAD_SPECIAL                                                                               \
+	((uint64_t)(RECORD_TOMBSTONE | RECORD_HEAD | RECORD_EXPIRES) << HEAD_FLAGS_SHIFT)
+#define HEAD_WIDE (RECORD_DELTA_MAX << HEAD_DELTA_SHIFT)
+
+/* Bytes before the key, most often 8. */
+INLINE uint32_t before_key(uint64_t head)
 {
-	uint64_t view = index_view(c->index), again;
+	if (likely(!(head & HEAD_EXPIRES) && head < HEAD_WIDE))
+		return 8;
+	return head_bytes(head);
+}
+
+INLINE const char *find_record(const struct thermo *c, uint64_t hash, uint64_t identity,
+			       const char *key, uint32_t key_len, struct found *found)
+{
+	const struct index *ix = c->index;
+	uint64_t view = index_view(ix), again;
 	for (;; view = again) {
-		struct bucket *b = index_home(c->index, view, key->hash);
-		for (; b; b = index_next(c->index, b)) {
-			for (unsigned mask = index_match(b, key->hash); mask; mask &= mask - 1) {
+		struct bucket *b = index_home(ix, view, hash);
+		do {
+			for (unsigned mask = index_match(b, hash); mask; mask &= mask - 1) {
 				unsigned slot = (unsigned)__builtin_ctz(mask);
 				uint64_t place = index_place(b, slot);
 				if (unlikely(place == INDEX_NOWHERE))
 					continue;
 				const char *record = place_record(c, place);
 				uint64_t head = load64(record);
-				if (((head ^ key->identity) & HEAD_IDENTITY) == 0 &&
-				    key_equal(record + head_bytes(head), key->bytes, key->len)) {
+				if (likely(((head ^ identity) & HEAD_IDENTITY) == 0 &&
+					   key_equal(record + before_key(head), key, key_len))) {
 					found->record = record;
 					found->place = place;
 					found->at.bucket = b;
@@ -35,8 +55,9 @@ static inline const char *find_record(const struct thermo *c, const struct key *
 					return record;
 				}
 			}
-		}
-		again = index_view(c->index);
+			b = index_next(ix, b);
+		} while (unlikely(b != NULL));
+		again = index_view(ix);
 		if (likely(again == view))
 			return NULL;
 		/* Entries moved meanwhile: it may have been overlooked. */
@@ -45,80 +66,168 @@ static inline const char *find_record(const struct thermo *c, const struct key *
 
 /* One hit: at most one relaxed store. A store that races with a split or a removal goes to an entry that
  * is another's: a byte of heat too much there, nothing worse. */
-static inline uint8_t touch(const struct thermo *c, struct index_slot at)
+INLINE uint8_t touch(const struct thermo *c, struct index_slot at)
 {
 	_Atomic uint8_t *counter = &at.bucket->counter[at.slot];
-	unsigned epoch = atomic_load_explicit(&c->heat_epoch, memory_order_relaxed);
 	uint8_t old = atomic_load_explicit(counter, memory_order_relaxed);
-	uint8_t touched = policy_touched(old, epoch);
+	uint8_t touched = atomic_load_explicit(&c->touched[old], memory_order_relaxed);
 	if (touched != old)
 		atomic_store_explicit(counter, touched, memory_order_relaxed);
 	return touched;
 }
 
-/* Values are mostly small: whole vectors with an overlapping tail, no call. */
-static inline void copy_value(char *to, const char *from, size_t n)
+struct lump {
+	char bytes[32];
+};
+
+/* Values are mostly small: two overlapping vectors, or a few more, and no call. */
+INLINE void copy_value(char *to, const char *from, size_t n)
 {
-	if (likely(n >= 32 && n <= 256)) {
-		size_t i = 0;
-		for (; i + 32 <= n; i += 32)
-			memcpy(to + i, from + i, 32);
-		memcpy(to + n - 32, from + n - 32, 32);
+	if (likely(n - 32 <= 32)) {
+		struct lump head, tail;
+		memcpy(&head, from, 32);
+		memcpy(&tail, from + n - 32, 32);
+		memcpy(to, &head, 32);
+		memcpy(to + n - 32, &tail, 32);
 	} else {
 		memcpy(to, from, n);
 	}
 }
 
-static inline int deliver(const struct view *v, void *value, size_t capacity, uint64_t offset,
-			  size_t *value_len)
-{
-	size_t left = offset < v->value_len ? v->value_len - offset : 0;
-	size_t n = left < capacity ? left : capacity;
-	*value_len = v->value_len;
-	if (n)
-		copy_value(value, v->value + offset, n);
-	return likely(n == left) ? THERMO_OK : THERMO_TRUNCATED;
-}
-
-static inline int found_get(struct thermo *c, const struct key *key, const struct found *f,
-			    void *value, size_t capacity, uint64_t offset, size_t *value_len,
-			    int16_t *tier_out, uint64_t *version)
+/* LOOKUP_LARGE or THERMO_MISS for what is no plain live value, else THERMO_OK. */
+static __attribute__((noinline)) int special(struct thermo *c, const char *record)
 {
 	struct view v;
-	unsigned tier = place_tier(f->place);
-	struct shard *shard = cache_shard(c);
-	record_view(f->record, &v);
-	if (unlikely(v.flags & (RECORD_TOMBSTONE | RECORD_HEAD | RECORD_EXPIRES))) {
-		if ((v.flags & RECORD_TOMBSTONE) ||
-		    (v.expires_ms && v.expires_ms <= cache_now_ms(c))) {
-			counter_add(&shard->misses, 1);
-			return THERMO_MISS;
-		}
-		if (v.flags & RECORD_HEAD)
-			return LOOKUP_LARGE;
+	record_view(record, &v);
+	if ((v.flags & RECORD_TOMBSTONE) || (v.expires_ms && v.expires_ms <= cache_now_ms(c))) {
+		counter_add(&cache_shard(c)->misses, 1);
+		return THERMO_MISS;
 	}
-	uint8_t heat = touch(c, f->at);
-	if (unlikely(tier == THERMO_WARM) &&
-	    policy_place(c->policy, heat, key->hash, THERMO_WARM) == THERMO_HOT)
-		migrate_candidate(c, key->hash);
-	if (version) {
-		*tier_out = (int16_t)tier;
-		*version = record_seq(place_segment(c, f->place), f->record);
-	}
-	counter_add(&shard->hits[tier], 1);
-	return deliver(&v, value, capacity, offset, value_len);
+	return v.flags & RECORD_HEAD ? LOOKUP_LARGE : THERMO_OK;
 }
 
-static int get(struct thermo *c, const struct key *key, void *value, size_t capacity,
-	       uint64_t offset, size_t *value_len, int16_t *tier, uint64_t *version)
+static __attribute__((noinline)) void warm_hit(struct thermo *c, uint8_t heat, uint64_t hash)
+{
+	if (policy_place(c->policy, heat, hash, THERMO_WARM) == THERMO_HOT)
+		migrate_candidate(c, hash);
+}
+
+/* What a get does with the record that it found, but for the epoch. */
+INLINE int hit(struct thermo *c, const struct found *f, uint64_t hash, uint32_t key_len,
+	       void *value, size_t capacity, uint64_t offset, size_t *value_len)
+{
+	uint64_t head = load64(f->record);
+	unsigned tier = place_tier(f->place);
+	if (unlikely(head & HEAD_SPECIAL)) {
+		int rc = special(c, f->record);
+		if (rc != THERMO_OK)
+			return rc;
+	}
+	uint8_t heat = touch(c, f->at);
+	if (unlikely(tier == THERMO_WARM))
+		warm_hit(c, heat, hash);
+	counter_add(&cache_shard(c)->hits[tier], 1);
+	const char *from = f->record + before_key(head) + key_len;
+	size_t len = head_value_len(head);
+	*value_len = len;
+	if (unlikely(offset)) {
+		if (offset >= len)
+			return THERMO_OK;
+		from += offset;
+		len -= offset;
+	}
+	size_t n = likely(len <= capacity) ? len : capacity;
+	copy_value(value, from, n);
+	return likely(n == len) ? THERMO_OK : THERMO_TRUNCATED;
+}
+
+/* thermo_get: whatever the fast path does not do. */
+static __attribute__((noinline)) int get_slow(struct thermo_space *space, const void *key,
+					      size_t key_len, void *value, size_t capacity,
+					      size_t *value_len)
+{
+	struct thermo *c = space->cache;
+	size_t unused;
+	struct found f;
+	int rc = LOOKUP_ABSENT;
+	if (key_len - 1 >= THERMO_KEY_MAX || !key || !value || cache_forked(c) ||
+	    atomic_load_explicit(&space->state, memory_order_relaxed) != SPACE_OPEN)
+		return runner_get(space, key, key_len, value, capacity, value_len);
+	uint64_t hash = key_hash(space->id, key, key_len, 0);
+	epoch_enter();
+	if (find_record(c, hash, head_make(space->id, key_len, 0, 0), key, (uint32_t)key_len, &f)) {
+		if (place_tier(f.place) == THERMO_WARM)
+			provider_access(c->warm, capacity);
+		rc = hit(c, &f, hash, (uint32_t)key_len, value, capacity, 0,
+			 value_len ? value_len : &unused);
+	}
+	epoch_exit();
+	if (rc < LOOKUP_ABSENT)
+		return rc;
+	return runner_get(space, key, key_len, value, capacity, value_len);
+}
+
+/* thermo_get where nothing is unusual: a thread that has its slot, the first tag match of the home
+ * bucket is the key, its record is plain and in DRAM, the value fits. */
+static int get(struct thermo_space *space, const void *key, size_t key_len, void *value,
+	       size_t capacity, size_t *value_len)
+{
+	struct thermo *c = space->cache;
+	struct epoch_slot *me = epoch_mine;
+	if (unlikely(key_len - 1 >= THERMO_KEY_MAX || !key || !value || !value_len || !me ||
+		     me->depth || me->number >= SHARDS - 1 || cache_forked(c) ||
+		     atomic_load_explicit(&space->state, memory_order_relaxed) != SPACE_OPEN))
+		goto slow;
+	uint64_t hash = key_hash(space->id, key, key_len, 0);
+	const struct index *ix = c->index;
+	epoch_slot_enter(me);
+	struct bucket *b = index_home(ix, index_view(ix), hash);
+	unsigned mask = index_match(b, hash);
+	if (unlikely(!mask))
+		goto leave;
+	unsigned slot = (unsigned)__builtin_ctz(mask);
+	uint64_t place = index_place(b, slot);
+	if (unlikely(place >> PLACE_TIER_SHIFT)) /* warm, or gone */
+		goto leave;
+	const char *record = c->base[THERMO_HOT] + (place << 3);
+	uint64_t head = load64(record);
+	uint64_t identity = head_make(space->id, key_len, 0, 0);
+	if (unlikely(((head ^ identity) & (HEAD_IDENTITY | HEAD_SPECIAL)) || head >= HEAD_WIDE ||
+		     !key_equal(record + 8, key, (uint32_t)key_len)))
+		goto leave;
+	size_t len = head_value_len(head);
+	if (unlikely(len > capacity))
+		goto leave;
+	*value_len = len;
+	copy_value(value, record + 8 + key_len, len);
+	_Atomic uint8_t *counter = &b->counter[slot];
+	uint8_t old = atomic_load_explicit(counter, memory_order_relaxed);
+	uint8_t touched = atomic_load_explicit(&c->touched[old], memory_order_relaxed);
+	if (touched != old)
+		atomic_store_explicit(counter, touched, memory_order_relaxed);
+	_Atomic uint64_t *hits = &c->shard[me->number].hits[THERMO_HOT];
+	atomic_store_explicit(hits, atomic_load_explicit(hits, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+	epoch_slot_exit(me);
+	return THERMO_OK;
+leave:
+	epoch_slot_exit(me);
+slow:
+	return get_slow(space, key, key_len, value, capacity, value_len);
+}
+
+static int get_request(struct thermo *c, const struct key *key, struct thermo_request *r)
 {
 	struct found f;
 	int rc = LOOKUP_ABSENT;
 	epoch_enter();
-	if (find_record(c, key, &f)) {
+	if (find_record(c, key->hash, key->identity, key->bytes, key->len, &f)) {
 		if (unlikely(place_tier(f.place) == THERMO_WARM))
-			provider_access(c->warm, capacity);
-		rc = found_get(c, key, &f, value, capacity, offset, value_len, tier, version);
+			provider_access(c->warm, r->capacity);
+		r->tier = (int16_t)place_tier(f.place);
+		r->version = record_seq(place_segment(c, f.place), f.record);
+		rc = hit(c, &f, key->hash, key->len, r->value, r->capacity, r->offset,
+			 &r->value_len);
 	}
 	epoch_exit();
 	return rc;
@@ -126,32 +235,38 @@ static int get(struct thermo *c, const struct key *key, void *value, size_t capa
 
 static bool find(const struct thermo *c, const struct key *key, struct found *found)
 {
-	return find_record(c, key, found) != NULL;
+	return find_record(c, key->hash, key->identity, key->bytes, key->len, found) != NULL;
 }
 
 static void probe(struct thermo *c, struct thermo_request *const *requests, unsigned n,
 		  struct probe *probes)
 {
-	uint64_t view = index_view(c->index);
+	const struct index *ix = c->index;
+	uint64_t view = index_view(ix);
+	for (unsigned i = 0; i < n; i++)
+		__builtin_prefetch(requests[i]->key);
 	for (unsigned i = 0; i < n; i++) {
 		const struct thermo_request *r = requests[i];
 		probes[i].hash = key_hash(r->space->id, r->key, r->key_len, 0);
 		probes[i].view = view;
-		__builtin_prefetch(index_home(c->index, view, probes[i].hash));
+		__builtin_prefetch(index_home(ix, view, probes[i].hash));
 	}
 	for (unsigned i = 0; i < n; i++) {
-		struct bucket *home = index_home(c->index, view, probes[i].hash);
+		struct thermo_request *r = requests[i];
+		struct bucket *home = index_home(ix, view, probes[i].hash);
 		unsigned mask = index_match(home, probes[i].hash);
-		requests[i]->status = THERMO_PENDING;
+		r->status = THERMO_PENDING;
 		if (likely(mask)) {
 			uint64_t place = index_place(home, (unsigned)__builtin_ctz(mask));
 			if (unlikely(place == INDEX_NOWHERE))
 				continue;
-			const char *record = place_record(c, place);
-			__builtin_prefetch(record);
-			__builtin_prefetch(record + 64);
-		} else if (!index_next(c->index, home)) {
-			requests[i]->status = LOOKUP_ABSENT;
+			/* From the head to the end of what is wanted: two or three lines. */
+			uintptr_t at = (uintptr_t)place_record(c, place);
+			uintptr_t end = at + 8 + r->key_len + (r->capacity < 256 ? r->capacity : 256);
+			for (at &= ~(uintptr_t)63; at < end; at += 64)
+				__builtin_prefetch((const void *)at);
+		} else if (!index_next(ix, home)) {
+			r->status = LOOKUP_ABSENT;
 		}
 	}
 }
@@ -166,21 +281,17 @@ static void fetch(struct thermo *c, struct thermo_request *const *requests, unsi
 		if (unlikely(r->status == LOOKUP_ABSENT) &&
 		    likely(index_view(c->index) == probes[i].view))
 			continue;
-		struct key key = {
-			.bytes = r->key,
-			.len = r->key_len,
-			.space = r->space->id,
-			.hash = probes[i].hash,
-			.identity = head_make(r->space->id, r->key_len, 0, 0),
-		};
-		if (likely(find_record(c, &key, &f))) {
-			if (unlikely(place_tier(f.place) == THERMO_WARM))
-				warm_bytes += r->capacity + 64;
-			r->status = found_get(c, &key, &f, r->value, r->capacity, r->offset,
-					      &r->value_len, &r->tier, &r->version);
-		} else {
+		uint64_t identity = head_make(r->space->id, r->key_len, 0, 0);
+		if (unlikely(!find_record(c, probes[i].hash, identity, r->key, r->key_len, &f))) {
 			r->status = LOOKUP_ABSENT;
+			continue;
 		}
+		if (unlikely(place_tier(f.place) == THERMO_WARM))
+			warm_bytes += r->capacity + 64;
+		r->tier = (int16_t)place_tier(f.place);
+		r->version = record_seq(place_segment(c, f.place), f.record);
+		r->status = hit(c, &f, probes[i].hash, r->key_len, r->value, r->capacity,
+				r->offset, &r->value_len);
 	}
 	if (unlikely(warm_bytes))
 		provider_access(c->warm, warm_bytes); /* the misses of a batch overlap */
@@ -188,6 +299,7 @@ static void fetch(struct thermo *c, struct thermo_request *const *requests, unsi
 
 const struct lookup_ops PASTE(lookup_ops_, LOOKUP_ISA) = {
 	.get = get,
+	.get_request = get_request,
 	.find = find,
 	.probe = probe,
 	.fetch = fetch,

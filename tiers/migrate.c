@@ -327,7 +327,8 @@ static void sweep(struct thermo *c, bool idle)
 		return;
 	r->accesses_last = now;
 	policy_clock(c->policy, now, index_records(c->index));
-	atomic_store_explicit(&c->heat_epoch, policy_epoch(c->policy), memory_order_relaxed);
+	if (policy_epoch(c->policy) != atomic_load_explicit(&c->heat_epoch, memory_order_relaxed))
+		cache_heat(c);
 	uint64_t n = fresh / 4 + 16;
 	uint64_t most = idle ? 65536 : 8192;
 	struct sweep context = {c, r->population};

@@ -98,6 +98,8 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 	uint64_t delta = wide ? RECORD_DELTA_MAX : seq - to_segment->base_seq;
 	uint64_t head = (v->head & ((UINT64_C(1) << HEAD_DELTA_SHIFT) - 1)) |
 			delta << HEAD_DELTA_SHIFT;
+	if (c->cold && atomic_load(&from->shadowing))
+		head |= (uint64_t)RECORD_SHADOWING << HEAD_FLAGS_SHIFT;
 	char *at = to;
 	memcpy(at, &head, 8);
 	at += 8;
@@ -169,8 +171,8 @@ static bool unlink_record(struct thermo *c, const struct live *live)
 	struct bucket *home = index_lock(c->index, live->hash);
 	bool mine = c->lookup->find(c, &key, &f) && f.place == live->place;
 	if (mine) {
+		stripe_bump(c, live->hash); /* first: who misses the entry sees it */
 		index_remove(c->index, home, f.at);
-		stripe_bump(c, live->hash);
 	}
 	index_unlock(home);
 	return mine;
@@ -240,7 +242,8 @@ static int write_cold(struct thermo *c, const struct live *live, bool was_expire
 static int leave_memory(struct thermo *c, const struct live *live)
 {
 	bool was_expired = expired(c, &live->view);
-	bool below = live->view.flags & RECORD_SHADOWING;
+	bool below = (live->view.flags & RECORD_SHADOWING) ||
+		     atomic_load(&place_segment(c, live->place)->shadowing);
 	if (!c->cold || (live->view.flags & RECORD_CLEAN) || (was_expired && !below)) {
 		if (!unlink_record(c, live))
 			return THERMO_OK;
@@ -411,6 +414,9 @@ void reclaim_promote(struct thermo *c, uint64_t hash)
 			live.place = index_place(b, slot);
 			if (live.place == INDEX_NOWHERE || place_tier(live.place) != THERMO_WARM)
 				continue;
+			/* Not what may be in a run by now: its copy would not know that it shadows that. */
+			if (atomic_load(&place_segment(c, live.place)->state) == SEGMENT_SCANNING)
+				continue;
 			live.record = place_record(c, live.place);
 			record_view(live.record, &live.view);
 			live.hash = key_hash(live.view.space, live.view.key, live.view.key_len,
@@ -555,6 +561,8 @@ int reclaim_publish(struct thermo *c)
 		segment_list_remove(&list, s);
 		r->coming[s->tier]--;
 		if (rc || s->stuck) {
+			if (!rc) /* some of its records are in the run, and stay here as well */
+				atomic_store(&s->shadowing, 1);
 			put_back(c, s);
 		} else {
 			unlink_segment(c, s);

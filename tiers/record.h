@@ -54,7 +54,7 @@ static inline uint64_t key_hash(uint8_t space, const void *key, size_t len, unsi
 	const uint64_t p0 = UINT64_C(0xa0761d6478bd642f), p1 = UINT64_C(0xe7037ed1a0b428db);
 	const uint64_t p2 = UINT64_C(0x8ebc6af09c88c6e3);
 	const unsigned char *bytes = key;
-	uint64_t seed = key_mix(p0 ^ space ^ ((uint64_t)chunk << 8), p2 ^ len);
+	uint64_t seed = (p0 ^ len) + ((uint64_t)space << 8 | chunk) * p2;
 	uint64_t a, b;
 	if (len >= 16) {
 		size_t left = len;

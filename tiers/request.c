@@ -108,19 +108,40 @@ static bool memory_head(struct thermo *c, const struct key *key, struct large_he
 	return ok;
 }
 
+static bool in_memory(struct thermo *c, const struct key *key)
+{
+	struct found f;
+	epoch_enter();
+	bool there = c->lookup->find(c, key, &f);
+	epoch_exit();
+	return there;
+}
+
+/* A chunk of a large value was not to be found: because another value has replaced it meanwhile? With
+ * the stripe as it stood before the head was read in cold, or NULL: it was in memory. */
+static bool head_replaced(struct thermo *c, const struct key *key, const struct large_head *head,
+			  const uint32_t *stripe)
+{
+	struct large_head now;
+	uint64_t version;
+	if (memory_head(c, key, &now, &version))
+		return memcmp(now.generation, head->generation, sizeof(now.generation)) != 0;
+	/* Gone from memory, or another kind of record. */
+	return in_memory(c, key) || !stripe || stripe_read(c, key->hash) != *stripe;
+}
+
 static int begin_get(struct thermo *c, struct thermo_request *r)
 {
 	struct key key = request_key(r);
 	r->tier = -1;
-	int rc = c->lookup->get(c, &key, r->value, r->capacity, r->offset, &r->value_len, &r->tier,
-				&r->version);
+	int rc = c->lookup->get_request(c, &key, r);
 	if (rc == LOOKUP_LARGE) {
 		struct large_head head;
 		if (!memory_head(c, &key, &head, &r->version))
 			return REQUEST_AGAIN;
 		rc = large_get(c, r, &head);
 		if (rc == THERMO_MISS)
-			return count_miss(c);
+			return head_replaced(c, &key, &head, NULL) ? REQUEST_AGAIN : count_miss(c);
 		counter_add(&cache_shard(c)->hits[r->tier == THERMO_WARM], rc >= 0);
 		return rc;
 	}
@@ -154,7 +175,7 @@ static int finish_get(struct thermo *c, struct thermo_request *r, const struct c
 		promote(c, &key, get, stripe);
 		int rc = large_get(c, r, &head);
 		if (rc == THERMO_MISS)
-			return count_miss(c);
+			return head_replaced(c, &key, &head, &stripe) ? REQUEST_AGAIN : count_miss(c);
 		counter_add(&cache_shard(c)->cold_hits, rc >= 0);
 		return rc;
 	}
@@ -266,15 +287,6 @@ struct old_head request_old_head(struct thermo *c, const struct key *key)
 	if (atomic_load_explicit(&c->space[key->space].has_large, memory_order_relaxed))
 		old.there = memory_head(c, key, &old.head, &version);
 	return old;
-}
-
-static bool in_memory(struct thermo *c, const struct key *key)
-{
-	struct found f;
-	epoch_enter();
-	bool there = c->lookup->find(c, key, &f);
-	epoch_exit();
-	return there;
 }
 
 /* A blind write need not know what it replaces, unless that may be a large value in cold. */
@@ -394,6 +406,7 @@ static int finish_discard(struct thermo *c, struct thermo_request *r, const stru
 static int retouch(struct thermo *c, struct thermo_request *r, const struct view *v,
 		   uint64_t version, const struct cold_get *get, uint32_t stripe)
 {
+	struct large_head head;
 	struct write w = {
 		.key = request_key(r),
 		.value = v->value,
@@ -405,9 +418,22 @@ static int retouch(struct thermo *c, struct thermo_request *r, const struct view
 	};
 	if (get)
 		write_knows(c, &w, get, stripe);
-	int rc = write_record(c, &w);
-	if (rc == THERMO_CONFLICT || rc == WRITE_AGAIN || rc == WRITE_NEEDS_COLD)
+	int rc = THERMO_OK;
+	if (w.flags && v->value_len == sizeof(head)) {
+		memcpy(&head, v->value, sizeof(head));
+		if (w.expires_ms == 0 || (v->expires_ms && w.expires_ms > v->expires_ms))
+			rc = large_touch(c, r, &head, w.expires_ms);
+		if (rc == THERMO_MISS && head_replaced(c, &w.key, &head, get ? &stripe : NULL))
+			return REQUEST_AGAIN;
+		if (rc != THERMO_OK)
+			return rc;
+	}
+	rc = write_record(c, &w);
+	if (rc == THERMO_CONFLICT || rc == WRITE_AGAIN || rc == WRITE_NEEDS_COLD) {
+		if (w.flags && head_replaced(c, &w.key, &head, get ? &stripe : NULL))
+			large_forget(c, &w.key, &head);
 		return REQUEST_AGAIN;
+	}
 	if (rc == THERMO_OK)
 		r->version = w.version;
 	return rc;
@@ -457,6 +483,7 @@ static int finish_touch(struct thermo *c, struct thermo_request *r, const struct
 		.value = get->record.value,
 		.value_len = get->record.value_len,
 		.flags = get->record.flags & COLD_HEAD ? RECORD_HEAD : 0,
+		.expires_ms = get->record.expires_ms,
 	};
 	return retouch(c, r, &v, get->record.seq, get, stripe);
 }

@@ -39,6 +39,9 @@ void runner_close(struct runner **runner); /* cancels what is airborne */
 struct runner *runner_take(struct thermo *c); /* NULL: no memory */
 void runner_give(struct runner *runner);
 
+/* thermo_get where memory alone does not answer. */
+int runner_get(struct thermo_space *space, const void *key, size_t key_len, void *value,
+	       size_t capacity, size_t *value_len);
 /* Runs the request, or begins its device read; a finished one goes to the runner's done list. */
 void runner_start(struct runner *runner, struct thermo_request *request);
 /* The same for one that is known not to be in memory. */
@@ -74,6 +77,9 @@ int large_put(struct thermo *c, struct thermo_request *request, const struct col
 /* Reads [offset, offset + capacity) of the value that head describes, chunks from every tier. OK,
  * TRUNCATED, MISS (a chunk was evicted), or an error. */
 int large_get(struct thermo *c, struct thermo_request *request, const struct large_head *head);
+/* Lets the chunks live as long as the head is to. OK, MISS (a chunk was evicted), BUSY, or an error. */
+int large_touch(struct thermo *c, struct thermo_request *request, const struct large_head *head,
+		uint64_t expires_ms);
 /* Removes the chunks of a head that is no longer reachable. */
 void large_forget(struct thermo *c, const struct key *key, const struct large_head *head);
 /* The head in memory, and forgetting what a write replaced: request.c. */

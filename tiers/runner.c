@@ -250,22 +250,18 @@ static int run_one(struct thermo_request *request)
 
 /* ---- Single keys ---- */
 
+int runner_get(struct thermo_space *space, const void *key, size_t key_len, void *value,
+	       size_t capacity, size_t *value_len)
+{
+	return thermo_get_range(space, key, key_len, 0, value, capacity, NULL, value_len);
+}
+
 int thermo_get(struct thermo_space *space, const void *key, size_t key_len, void *value,
 	       size_t capacity, size_t *value_len)
 {
-	if (likely(space && key && key_len - 1 < THERMO_KEY_MAX && (value || !capacity) &&
-		   !cache_forked(space->cache) &&
-		   atomic_load_explicit(&space->state, memory_order_relaxed) == SPACE_OPEN)) {
-		struct thermo *c = space->cache;
-		struct key k = key_make(space, key, key_len, 0);
-		size_t len = 0;
-		int rc = c->lookup->get(c, &k, value, capacity, 0, &len, NULL, NULL);
-		if (value_len)
-			*value_len = len;
-		if (likely(rc < LOOKUP_ABSENT))
-			return rc;
-	}
-	return thermo_get_range(space, key, key_len, 0, value, capacity, NULL, value_len);
+	if (unlikely(!space))
+		return -EINVAL;
+	return space->lookup->get(space, key, key_len, value, capacity, value_len);
 }
 
 int thermo_get_range(struct thermo_space *space, const void *key, size_t key_len, uint64_t offset,

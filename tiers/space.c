@@ -51,6 +51,7 @@ static struct thermo_space *space_create(struct thermo *c, const char *name,
 			continue;
 		memset(s, 0, sizeof(*s));
 		s->cache = c;
+		s->lookup = c->lookup;
 		s->id = (uint8_t)id;
 		snprintf(s->name, sizeof(s->name), "%s", name);
 		s->options = *options;

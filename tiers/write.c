@@ -205,7 +205,7 @@ struct standing {
 	uint64_t seq;
 	bool in_index;
 	bool live;     /* in the index, no tombstone, not expired */
-	bool scanning; /* its segment is being reclaimed: a copy may be on its way to cold */
+	bool copied;   /* its segment is, or was, being reclaimed: a copy may be in cold or on its way */
 };
 
 static void stand(struct thermo *c, const struct key *key, struct standing *old)
@@ -217,7 +217,8 @@ static void stand(struct thermo *c, const struct key *key, struct standing *old)
 	struct segment *segment = place_segment(c, old->found.place);
 	record_view(old->found.record, &old->view);
 	old->seq = record_seq(segment, old->found.record);
-	old->scanning = atomic_load(&segment->state) == SEGMENT_SCANNING;
+	old->copied = atomic_load(&segment->state) == SEGMENT_SCANNING ||
+		      atomic_load(&segment->shadowing);
 	old->live = !(old->view.flags & RECORD_TOMBSTONE) &&
 		    (!old->view.expires_ms || old->view.expires_ms > cache_now_ms(c));
 }
@@ -234,7 +235,7 @@ static bool shadows(struct thermo *c, const struct write *w, const struct standi
 		return false;
 	if (!old->in_index)
 		return w->known_cold ? w->cold_seq != 0 : !cold_empty(c);
-	return old->scanning || (old->view.flags & (RECORD_SHADOWING | RECORD_CLEAN));
+	return old->copied || (old->view.flags & (RECORD_SHADOWING | RECORD_CLEAN));
 }
 
 /* The conditions of a compare-and-set or a promotion: THERMO_OK to go on. */
@@ -421,8 +422,8 @@ int write_tombstone(struct thermo *c, struct write *w)
 		while (clock <= old.seq &&
 		       !atomic_compare_exchange_weak(&c->clock, &clock, old.seq + 1))
 			;
-		index_remove(c->index, home, old.found.at);
 		stripe_bump(c, w->key.hash);
+		index_remove(c->index, home, old.found.at);
 	}
 done:
 	index_unlock(home);

@@ -424,7 +424,7 @@ static int close_all(struct speed *speed)
 	bench_target_close(&speed->cache);
 	if (speed->has_cache && bench_cache_close(&speed->cache, &error))
 		status = cli_fail(COMMAND, "closing the cache: %s", error.text);
-	stream_close(&speed->stream);
+	work_stream_close(&speed->stream);
 	free(speed->round);
 	return status;
 }
@@ -438,7 +438,7 @@ int bench_speed(struct bench_settings *settings, struct bench_results *results)
 	progress_open(&speed.progress, PROGRESS_AUTO);
 	show(&speed, -1, "making", "the requests");
 	speed.round = malloc(sizeof(*speed.round));
-	status = speed.round ? stream_open(&speed.stream, &settings->work) : -ENOMEM;
+	status = speed.round ? work_stream_open(&speed.stream, &settings->work) : -ENOMEM;
 	if (status) {
 		free(speed.round);
 		return fail(&speed, "requests", status);

@@ -34,7 +34,7 @@ static void unmap_bytes(void *map, uint64_t bytes)
 		munmap(map, (bytes + HUGE_BYTES - 1) & ~(uint64_t)(HUGE_BYTES - 1));
 }
 
-int stream_open(struct stream *stream, const struct workload *work)
+int work_stream_open(struct stream *stream, const struct workload *work)
 {
 	uint64_t each = work->key_len + sizeof(*stream->numbers) + 1;
 	uint64_t n = STREAM_BYTES_MAX / each;
@@ -74,7 +74,7 @@ int stream_open(struct stream *stream, const struct workload *work)
 	return 0;
 }
 
-void stream_close(struct stream *stream)
+void work_stream_close(struct stream *stream)
 {
 	if (!stream->n)
 		return;

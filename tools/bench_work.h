@@ -52,8 +52,8 @@ struct stream {
 };
 
 /* -ENOMEM. */
-int stream_open(struct stream *stream, const struct workload *work);
-void stream_close(struct stream *stream);
+int work_stream_open(struct stream *stream, const struct workload *work);
+void work_stream_close(struct stream *stream);
 
 struct bench_target;
 

@@ -188,7 +188,7 @@ int peer_main(const struct peer *peer, int argc, char **argv)
 			peer->name);
 		return 2;
 	}
-	int status = stream_open(&stream, &work);
+	int status = work_stream_open(&stream, &work);
 	if (status)
 		return say_failure(strerror(-status));
 	status = peer->open(&target, &work, &given, reason, sizeof(reason));
@@ -203,7 +203,7 @@ int peer_main(const struct peer *peer, int argc, char **argv)
 	bench_target_close(&target);
 	peer->close(&target);
 close_stream:
-	stream_close(&stream);
+	work_stream_close(&stream);
 	if (!status)
 		return EXIT_SUCCESS;
 	return say_failure(*reason ? reason : strerror(-status));

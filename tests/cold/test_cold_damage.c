@@ -47,7 +47,7 @@ static int publish(struct bed *bed, int from, int step, uint64_t seq)
 static int64_t look(struct bed *bed, int k)
 {
 	char key[16], value[512], got[512];
-	struct cold_record record;
+	struct cold_record record = {0};
 	sprintf(key, "key%d", k);
 	int status = bed_get_key(bed, 1, key, strlen(key), 0, got, sizeof(got), &record);
 	if (status < 0)
@@ -85,7 +85,7 @@ struct image {
 
 static void path_of(const struct bed *bed, const char *name, char *path)
 {
-	snprintf(path, 400, "%s/%s", bed->scratch.path, name);
+	snprintf(path, 400, "%.200s/%.150s", bed->scratch.path, name);
 }
 
 static void save(const struct bed *bed, const char *name, struct image *image)

@@ -8,6 +8,7 @@ usage: tests/index/mutants.py BUILD_DIR [NAME...]      (from the source root; ab
 Ends with status 1 if a planted bug survives. Not part of the test run: what it tests are the tests.
 """
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -84,9 +85,11 @@ def plant(root, name, old, new):
     path = os.path.join(root, folder, name)
     with open(path) as f:
         text = f.read()
-    if text.count(old) != 1:
-        sys.exit(f"{name}: the text to change is there {text.count(old)} times:\n{old}")
-    text = text.replace(old, new)
+    # However the formatter breaks the lines.
+    pattern = re.compile(r"\s+".join(re.escape(word) for word in old.split()))
+    if len(pattern.findall(text)) != 1:
+        sys.exit(f"{name}: the text to change is there {len(pattern.findall(text))} times:\n{old}")
+    text = pattern.sub(lambda _: new.strip(), text)
     # link_before_copy: the entry is read before its slot becomes a link, and copied after
     if "CHAIN_SLOT), was" not in text and "was," in text:
         text = text.replace("	/* The entry in the link's slot is copied behind first",

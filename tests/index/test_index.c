@@ -126,11 +126,11 @@ static void match_random_buckets_as_defined(void)
 		for (int i = 0; i < 4; i++) {
 			uint64_t hash = random_next(&state);
 			if (turn % 3 == 0) /* near zero, where links and empty slots are */
-				hash &= ~(INDEX_TAG_MASK << INDEX_TAG_HASH_SHIFT) |
+				hash &= ~(UINT64_C(0x1fffff) << INDEX_TAG_HASH_SHIFT) |
 					(uint64_t)(i & 1) << INDEX_TAG_HASH_SHIFT;
 			hashes[i] = hash;
-			tags[i] = index_tag(hash);
-			CU_ASSERT(tags[i] > 0 && tags[i] <= INDEX_TAG_MASK);
+			tags[i] = index_tag(hash) & INDEX_TAG_MASK;
+			CU_ASSERT(tags[i] >> 42 == ((hash >> 16 & 0x1fffff) | 0x200000));
 		}
 		unsigned expect = 0;
 		for (unsigned i = 0; i < 8; i++) {
@@ -139,12 +139,14 @@ static void match_random_buckets_as_defined(void)
 			if (kind == 1)
 				word = 0;
 			else if (kind > 1)
-				word |= tags[r >> 58 & 3] << INDEX_TAG_SHIFT;
+				word |= tags[r >> 58 & 3];
 			if (i < 7)
 				atomic_store(&bucket.entry[i], word);
 			else
 				memcpy((void *)&bucket.counter, &word, 8);
-			if (i < 7 && word && word >> INDEX_TAG_SHIFT == tags[0])
+			if (i == 7)
+				atomic_store(&bucket.control, (uint8_t)(r >> 57 & INDEX_LOCK));
+			if (i < 7 && word && (word & INDEX_TAG_MASK) == tags[0])
 				expect |= 1u << i;
 		}
 		CU_ASSERT_EQUAL_FATAL(index_match(&bucket, hashes[0]), expect);

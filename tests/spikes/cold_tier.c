@@ -90,6 +90,7 @@ static const struct policy policies[] = {
 	{"lazy leveling T=4, oldest 4:1", LAZY_LEVELING, 4, 0.25, 256, 0.5},
 	{"lazy leveling T=8, oldest 2:1", LAZY_LEVELING, 8, 0.5, 256, 0.5},
 	{"lazy leveling T=8, oldest 1:1", LAZY_LEVELING, 8, 1.0, 256, 0.5},
+	{"lazy leveling T=16, oldest 1:1", LAZY_LEVELING, 16, 1.0, 256, 0.5},
 	{"leveled T=10", LEVELED, 10, 0, 256, 0.5},
 	{"bounded, 32 runs, garbage 1.0", BOUNDED, 32, 1.0, 256, 0.5},
 	{"bounded, 64 runs, garbage 1.0", BOUNDED, 64, 1.0, 256, 0.5},
@@ -98,8 +99,9 @@ static const struct policy policies[] = {
 	{"bounded, 64 runs, garbage 1.0, tiny flush", BOUNDED, 64, 1.0, 2048, 0.5},
 	{"bounded, 64 runs, garbage 0.7, large flush", BOUNDED, 64, 0.7, 96, 0.5},
 	{"bounded, 64 runs, garbage 0.5 (no log)", BOUNDED, 64, 0.5, 256, 0.5},
-	{"bounded, 64 runs, garbage 1.0, all uniform", BOUNDED, 64, 1.0, 256, 0.0},
-	{"bounded, 64 runs, garbage 1.0, all Zipf", BOUNDED, 64, 1.0, 256, 1.0},
+	{"bounded, 64 runs, garbage 0.8, all uniform", BOUNDED, 64, 0.8, 256, 0.0},
+	{"bounded, 64 runs, garbage 0.8, all Zipf", BOUNDED, 64, 0.8, 256, 1.0},
+	{"bounded, 64 runs, garbage 0.8, flush 1/512", BOUNDED, 64, 0.8, 512, 0.5},
 };
 enum { POLICIES = sizeof policies / sizeof policies[0] };
 

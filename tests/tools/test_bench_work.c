@@ -31,7 +31,7 @@ static struct workload workload(void)
 /* Loads the first `loaded` keys and runs one round. */
 static void run_round(const struct workload *work, uint64_t loaded)
 {
-	CU_ASSERT_EQUAL_FATAL(stream_open(&stream, work), 0);
+	CU_ASSERT_EQUAL_FATAL(work_stream_open(&stream, work), 0);
 	CU_ASSERT_EQUAL_FATAL(bench_floor_open(&target, work), 0);
 	CU_ASSERT_EQUAL_FATAL(bench_target_open(&target, work, &stream), 0);
 	CU_ASSERT_EQUAL(bench_load(&target, 0, loaded), 0);
@@ -42,7 +42,7 @@ static void close_round(void)
 {
 	bench_target_close(&target);
 	bench_floor_close(&target);
-	stream_close(&stream);
+	work_stream_close(&stream);
 }
 
 static void run_all_loaded_all_hits(void)
@@ -122,7 +122,7 @@ static void run_store_refuses_counts_refused(void)
 	work.get_percent = 0;
 	struct workload small = work;
 	small.keys = 100;
-	CU_ASSERT_EQUAL_FATAL(stream_open(&stream, &work), 0);
+	CU_ASSERT_EQUAL_FATAL(work_stream_open(&stream, &work), 0);
 	CU_ASSERT_EQUAL_FATAL(bench_floor_open(&target, &small), 0);
 	CU_ASSERT_EQUAL_FATAL(bench_target_open(&target, &work, &stream), 0);
 	CU_ASSERT_EQUAL(bench_load(&target, 0, 200), -ENOSPC);
@@ -139,7 +139,7 @@ static void run_wrong_values_are_seen(void)
 		struct workload work = workload();
 		unsigned char key[16], value[64] = {0};
 		work.batch = batch;
-		CU_ASSERT_EQUAL_FATAL(stream_open(&stream, &work), 0);
+		CU_ASSERT_EQUAL_FATAL(work_stream_open(&stream, &work), 0);
 		CU_ASSERT_EQUAL_FATAL(bench_floor_open(&target, &work), 0);
 		CU_ASSERT_EQUAL_FATAL(bench_target_open(&target, &work, &stream), 0);
 		for (uint64_t i = 0; i < work.keys; i++) {
@@ -158,8 +158,8 @@ static void stream_same_seed_same_requests(void)
 	struct workload work = workload();
 	struct stream again;
 	work.get_percent = 70;
-	CU_ASSERT_EQUAL_FATAL(stream_open(&stream, &work), 0);
-	CU_ASSERT_EQUAL_FATAL(stream_open(&again, &work), 0);
+	CU_ASSERT_EQUAL_FATAL(work_stream_open(&stream, &work), 0);
+	CU_ASSERT_EQUAL_FATAL(work_stream_open(&again, &work), 0);
 	CU_ASSERT_EQUAL(stream.n, again.n);
 	CU_ASSERT_EQUAL(stream.n % BENCH_BLOCK, 0);
 	CU_ASSERT_EQUAL(memcmp(stream.keys, again.keys, stream.n * 16), 0);
@@ -173,8 +173,8 @@ static void stream_same_seed_same_requests(void)
 	}
 	CU_ASSERT_EQUAL(bad, 0);
 	CU_ASSERT(fabs((double)puts / (double)stream.n - 0.3) < 0.01);
-	stream_close(&stream);
-	stream_close(&again);
+	work_stream_close(&stream);
+	work_stream_close(&again);
 	CU_ASSERT_PTR_NULL(stream.keys);
 }
 
