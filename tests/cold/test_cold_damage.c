@@ -14,6 +14,7 @@
 #include <xxhash.h>
 
 #define KEYS 400
+#define PATH_BYTES 1024
 
 /* ---- A directory with known contents ---- */
 
@@ -47,7 +48,7 @@ static int publish(struct bed *bed, int from, int step, uint64_t seq)
 static int64_t look(struct bed *bed, int k)
 {
 	char key[16], value[512], got[512];
-	struct cold_record record = {0};
+	struct cold_record record = { 0 };
 	sprintf(key, "key%d", k);
 	int status = bed_get_key(bed, 1, key, strlen(key), 0, got, sizeof(got), &record);
 	if (status < 0)
@@ -85,12 +86,12 @@ struct image {
 
 static void path_of(const struct bed *bed, const char *name, char *path)
 {
-	snprintf(path, 400, "%.200s/%.150s", bed->scratch.path, name);
+	snprintf(path, PATH_BYTES, "%s/%s", bed->scratch.path, name);
 }
 
 static void save(const struct bed *bed, const char *name, struct image *image)
 {
-	char path[400];
+	char path[PATH_BYTES];
 	path_of(bed, name, path);
 	FILE *file = fopen(path, "r");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(file);
@@ -105,7 +106,7 @@ static void save(const struct bed *bed, const char *name, struct image *image)
 
 static void restore(const struct bed *bed, const struct image *image, size_t len)
 {
-	char path[400];
+	char path[PATH_BYTES];
 	path_of(bed, image->name, path);
 	FILE *file = fopen(path, "w");
 	fwrite(image->bytes, 1, len, file);
@@ -206,7 +207,7 @@ static void open_cut_files_refused(void)
 			restore(&bed, &images[i], lengths[l]);
 			CU_ASSERT_EQUAL(try_directory(&bed), -EILSEQ);
 		}
-		char path[400];
+		char path[PATH_BYTES];
 		path_of(&bed, images[i].name, path);
 		unlink(path);
 		CU_ASSERT_EQUAL(try_directory(&bed), -EILSEQ);

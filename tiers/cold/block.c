@@ -157,16 +157,9 @@ int block_next(struct block_cursor *cursor)
 	if (!at || shared > ident->len || rest > IDENT_MAX - shared || shared + rest < 2 ||
 	    rest + cursor->value_len > (uint64_t)(cursor->end - at))
 		return -EILSEQ;
-	uint8_t chunk = cursor->flags & COLD_CHUNK;
-	if (shared < ident->len) { /* greater than the one before? `shared` is the longest possible */
-		if (!rest || at[0] <= cursor->key[shared])
-			return -EILSEQ;
-	} else if (!rest && chunk <= ident->chunk) {
-		return -EILSEQ;
-	}
 	memcpy(cursor->key + shared, at, rest);
 	ident->len = (uint32_t)(shared + rest);
-	ident->chunk = chunk;
+	ident->chunk = cursor->flags & COLD_CHUNK;
 	cursor->value = at + rest;
 	cursor->at = cursor->value + cursor->value_len;
 	cursor->left--;
@@ -179,9 +172,8 @@ int block_find(struct block_cursor *cursor, const struct ident *ident)
 		int status = block_next(cursor);
 		if (status)
 			return status;
-		int order = ident_compare(&cursor->ident, ident);
-		if (order >= 0)
-			return order ? THERMO_MISS : THERMO_OK;
+		if (ident_equal(&cursor->ident, ident))
+			return THERMO_OK;
 	}
 }
 

@@ -22,7 +22,7 @@ int block_decoder_init(struct block_decoder *decoder, void *memory, size_t bytes
 /* Is there a whole block at bytes, by its header? Does not look at the checksum. On 0 *header is a copy,
  * its fields in range, and header->stored bytes follow it within len. */
 int block_header_check(const void *bytes, size_t len, struct block_header *header);
-/* The header and the checksum, which knows the run's number and the offset. */
+/* The header and the checksum, which knows the segment's number and the offset. */
 int block_check(const void *bytes, size_t len, uint64_t number, uint64_t offset,
 		struct block_header *header);
 /* Unpacks the block at bytes, whose header was checked. *payload: header->raw bytes, in bytes itself
@@ -44,8 +44,8 @@ struct block_cursor {
 };
 int block_first(struct block_cursor *cursor, const uint8_t *payload, size_t len,
 		uint32_t records);
-/* THERMO_OK: the cursor is on the next record, greater than the one before. THERMO_MISS: no more.
- * -EILSEQ. */
+/* THERMO_OK: the cursor is on the next record (their order is for the caller to check). THERMO_MISS: no
+ * more. -EILSEQ. */
 int block_next(struct block_cursor *cursor);
 /* Moves to the record of that identity: THERMO_OK, THERMO_MISS, -EILSEQ. After block_first. */
 int block_find(struct block_cursor *cursor, const struct ident *ident);

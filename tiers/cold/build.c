@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Building a run file: records -> packer -> blocks in pages -> 1 MiB pieces -> file; fences and filter grow
- * beside it. The file has a temporary name until it is whole and synced.
+ * Building a segment file: records -> packer -> blocks in pages -> pieces -> file; fences and the slices
+ * of the filter grow beside it. The file has a temporary name until it is whole and synced.
  */
-#include "tiers/cold/run.h"
+#include "tiers/cold/segment.h"
 
 #include "alloc/check.h"
 #include "tiers/cold/tier.h"
@@ -17,64 +17,112 @@
 
 enum build_state { BUILD_IDLE, BUILD_TEMPORARY, BUILD_NAMED };
 
-struct run_build {
+/* Memory that grows: `used` bytes of `room`. */
+struct growing {
+	uint8_t *bytes;
+	size_t used, room;
+};
+
+struct segment_build {
 	struct cold *cold;       /* const after open */
 	struct packer *packer;   /* const after open */
-	uint8_t *piece;          /* const after open: RUN_PIECE bytes */
+	uint8_t *piece;          /* const after open: FORMAT_PIECE bytes */
+	uint64_t *hashes;        /* const after open: FILTER_SLICE_KEYS of the present slice */
+	void *scratch;           /* const after open: filter_scratch_bytes() */
 	size_t fill;             /* bytes in piece */
 	uint64_t at;             /* file offset of the next byte */
 	uint64_t taken;          /* bytes of the tier's cap */
-	uint64_t planned;        /* records that the filter is laid out for */
-	struct run_filter *filter;
 	struct file file;
 	enum build_state state;
-	bool merging;
+	bool merging, wide;
 	bool in_data;            /* pieces that are written count into data_hash */
-	bool any_last;
-	struct ident last;       /* of the block before; bytes: last_key */
-	struct run_footer footer;
-	struct run_space spaces[256];
+	uint32_t n_hashes;
+	struct growing slices;   /* struct filter_slice[] */
+	struct growing arrays;
+	struct point slice_first;
+	struct point last;       /* record added */
+	struct segment_footer footer;
+	uint32_t n_spaces;
+	struct segment_space spaces[256];
 	struct fence_builder fences;
-	uint8_t last_key[IDENT_MAX];
 };
 
-int run_build_open(struct cold *cold, struct run_build **out)
+int segment_build_open(struct cold *cold, struct segment_build **out)
 {
-	struct run_build *build = memory_alloc(&cold->memory, sizeof(*build));
+	struct memory *memory = &cold->memory;
+	struct segment_build *build = memory_alloc(memory, sizeof(*build));
 	if (!build)
 		return -ENOMEM;
 	build->cold = cold;
 	build->file.fd = -1;
-	build->piece = memory_alloc(&cold->memory, RUN_PIECE);
-	if (!build->piece || packer_open(&cold->memory, &build->packer)) {
-		run_build_close(&build);
+	build->piece = memory_alloc(memory, FORMAT_PIECE);
+	build->hashes = memory_alloc(memory, FILTER_SLICE_KEYS * sizeof(uint64_t));
+	build->scratch = memory_alloc(memory, filter_scratch_bytes());
+	if (!build->piece || !build->hashes || !build->scratch ||
+	    packer_open(memory, &build->packer)) {
+		segment_build_close(&build);
 		return -ENOMEM;
 	}
 	*out = build;
 	return 0;
 }
 
-void run_build_close(struct run_build **build)
+void segment_build_close(struct segment_build **build)
 {
 	if (!*build)
 		return;
 	struct memory *memory = &(*build)->cold->memory;
-	run_build_abort(*build);
+	segment_build_abort(*build);
 	packer_close(&(*build)->packer);
-	memory_free(memory, (*build)->piece, RUN_PIECE);
+	memory_free(memory, (*build)->scratch, filter_scratch_bytes());
+	memory_free(memory, (*build)->hashes, FILTER_SLICE_KEYS * sizeof(uint64_t));
+	memory_free(memory, (*build)->piece, FORMAT_PIECE);
 	memory_free(memory, *build, sizeof(**build));
 	*build = NULL;
 }
 
-static void temporary_name(uint64_t number, char name[RUN_NAME_BYTES])
+/* Room for more bytes at the end, zeroed or not; NULL: no memory. */
+static void *grow(struct segment_build *build, struct growing *growing, size_t more)
 {
-	run_name(number, name);
+	if (growing->used + more > growing->room) {
+		size_t room = growing->room ? growing->room * 2 : 4096;
+		while (room < growing->used + more)
+			room *= 2;
+		uint8_t *bytes = memory_grow(&build->cold->memory, growing->bytes, growing->room,
+					     growing->used, room);
+		if (!bytes)
+			return NULL;
+		growing->bytes = bytes;
+		growing->room = room;
+	}
+	growing->used += more;
+	return growing->bytes + growing->used - more;
+}
+
+static void grown_free(struct segment_build *build, struct growing *growing)
+{
+	memory_free(&build->cold->memory, growing->bytes, growing->room);
+	*growing = (struct growing){ 0 };
+}
+
+static void temporary_name(uint64_t number, char name[SEGMENT_NAME_BYTES])
+{
+	segment_name(number, name);
 	strcat(name, ".tmp");
 }
 
-void run_build_abort(struct run_build *build)
+/* What belongs to one file only. */
+static void clear(struct segment_build *build)
 {
-	char name[RUN_NAME_BYTES];
+	grown_free(build, &build->slices);
+	grown_free(build, &build->arrays);
+	fence_clear(&build->fences);
+	build->state = BUILD_IDLE;
+}
+
+void segment_build_abort(struct segment_build *build)
+{
+	char name[SEGMENT_NAME_BYTES];
 	struct cold *cold = build->cold;
 	if (build->state == BUILD_IDLE)
 		return;
@@ -82,18 +130,15 @@ void run_build_abort(struct run_build *build)
 	if (build->state == BUILD_TEMPORARY)
 		temporary_name(build->footer.number, name);
 	else
-		run_name(build->footer.number, name);
+		segment_name(build->footer.number, name);
 	file_unlink(&cold->dir, name);
 	cold_give(cold, build->taken);
-	run_filter_unref(cold, build->filter);
-	build->filter = NULL;
-	fence_abort(&build->fences);
-	build->state = BUILD_IDLE;
+	clear(build);
 }
 
 /* ---- Output ---- */
 
-static int write_piece(struct run_build *build)
+static int write_piece(struct segment_build *build)
 {
 	struct cold *cold = build->cold;
 	size_t bytes = build->fill;
@@ -117,11 +162,11 @@ static int write_piece(struct run_build *build)
 }
 
 /* bytes NULL: zeroes. */
-static int append(struct run_build *build, const void *bytes, size_t len)
+static int append(struct segment_build *build, const void *bytes, size_t len)
 {
 	const uint8_t *from = bytes;
 	while (len) {
-		size_t n = RUN_PIECE - build->fill < len ? RUN_PIECE - build->fill : len;
+		size_t n = FORMAT_PIECE - build->fill < len ? FORMAT_PIECE - build->fill : len;
 		if (from) {
 			memcpy(build->piece + build->fill, from, n);
 			from += n;
@@ -131,7 +176,7 @@ static int append(struct run_build *build, const void *bytes, size_t len)
 		build->fill += n;
 		build->at += n;
 		len -= n;
-		if (build->fill == RUN_PIECE) {
+		if (build->fill == FORMAT_PIECE) {
 			int status = write_piece(build);
 			if (status)
 				return status;
@@ -140,12 +185,12 @@ static int append(struct run_build *build, const void *bytes, size_t len)
 	return 0;
 }
 
-static uint32_t page_room(const struct run_build *build)
+static uint32_t page_room(const struct segment_build *build)
 {
 	return FORMAT_PAGE - (uint32_t)(build->at % FORMAT_PAGE);
 }
 
-static int pad_page(struct run_build *build)
+static int pad_page(struct segment_build *build)
 {
 	uint32_t room = page_room(build);
 	return room < FORMAT_PAGE ? append(build, NULL, room) : 0;
@@ -153,131 +198,194 @@ static int pad_page(struct run_build *build)
 
 /* ---- Records ---- */
 
-int run_build_start(struct run_build *build, uint64_t records, bool merging)
+int segment_build_start(struct segment_build *build, bool merging, bool wide)
 {
 	struct cold *cold = build->cold;
-	char name[RUN_NAME_BYTES];
-	check(build->state == BUILD_IDLE && records);
+	char name[SEGMENT_NAME_BYTES];
+	check(build->state == BUILD_IDLE);
 	if (atomic_load(&cold->failed))
 		return -EROFS;
-	build->footer = (struct run_footer){ .magic = RUN_FOOTER_MAGIC,
-					     .version = FORMAT_VERSION,
-					     .size = sizeof(struct run_footer),
-					     .number = atomic_fetch_add(&cold->next_number, 1),
-					     .min_seq = UINT64_MAX,
-					     .created_ms = cold->clock_ms(cold->clock_context) };
-	memset(build->spaces, 0, sizeof(build->spaces));
+	build->footer = (struct segment_footer){ .magic = SEGMENT_FOOTER_MAGIC,
+						 .version = FORMAT_VERSION,
+						 .size = sizeof(struct segment_footer),
+						 .number = atomic_fetch_add(&cold->next_number, 1),
+						 .min_seq = UINT64_MAX,
+						 .min_expires = UINT64_MAX };
+	build->footer.created_ms = cold->clock_ms(cold->clock_context);
 	build->fill = 0;
 	build->at = build->taken = 0;
 	build->merging = merging;
+	build->wide = wide;
 	build->in_data = true;
-	build->any_last = false;
-	build->planned = records;
-	unsigned bits = filter_bits(records, cold_records(cold, merging ? 0 : records));
-	build->filter = run_filter_alloc(cold, filter_blocks(records, bits));
-	if (!build->filter && !merging)
-		return -ENOMEM;
-	if (!build->filter)
-		cold_say(cold, "cold tier %s: no memory for the filter of a run of %llu records: "
-			       "look-ups that miss will read it; raise the memory cap",
-			 cold->dir.name, (unsigned long long)records);
+	build->n_hashes = build->n_spaces = 0;
 	packer_start(build->packer);
-	fence_start(&build->fences, &cold->memory, build->footer.number);
+	fence_start(&build->fences, &cold->memory);
 	temporary_name(build->footer.number, name);
 	build->state = BUILD_TEMPORARY;
 	int status = file_open(&cold->dir, name, FILE_WRITE | FILE_CREATE | FILE_DIRECT,
 			       &build->file);
 	if (status)
 		return status;
-	struct run_header header = { .magic = RUN_HEADER_MAGIC,
-				     .version = FORMAT_VERSION,
-				     .size = sizeof(header),
-				     .number = build->footer.number,
-				     .created_ms = build->footer.created_ms };
-	header.hash = XXH3_64bits(&header, offsetof(struct run_header, hash));
+	struct segment_header header = { .magic = SEGMENT_HEADER_MAGIC,
+					 .version = FORMAT_VERSION,
+					 .size = sizeof(header),
+					 .number = build->footer.number,
+					 .created_ms = build->footer.created_ms };
+	header.hash = XXH3_64bits(&header, offsetof(struct segment_header, hash));
 	return append(build, &header, sizeof(header));
 }
 
+bool segment_build_started(const struct segment_build *build)
+{
+	return build->state != BUILD_IDLE;
+}
+
 /* Cuts one block of what is pending and appends it. */
-static int cut_block(struct run_build *build)
+static int cut_block(struct segment_build *build)
 {
 	struct packer *packer = build->packer;
 	struct packed packed;
-	if (page_room(build) < WASTE_MAX) {
-		int status = pad_page(build);
-		if (status)
-			return status;
-	}
+	int status = 0;
+	if (page_room(build) < WASTE_MAX)
+		status = pad_page(build);
+	if (status)
+		return status;
 	packer_cut(packer, page_room(build), &packed);
 	uint64_t start = build->at;
 	block_seal(packed.bytes, packed.codec, packed.stored, packed.raw, packed.records,
 		   build->footer.number, start);
-	size_t len = sizeof(struct block_header) + packed.stored;
 	const struct block_item *first = &packer->items[0];
-	const struct block_item *last = &packer->items[packed.records - 1];
-	struct ident first_ident = { first->ident, first->ident_len, first->flags & COLD_CHUNK };
-	int status = fence_add(&build->fences, build->any_last ? &build->last : NULL, &first_ident,
-			       start, start + len);
+	struct ident ident = { first->ident, first->ident_len, first->flags & COLD_CHUNK };
+	status = fence_add(&build->fences, ident_hash(&ident), start);
 	if (status)
 		return status;
-	memcpy(build->last_key, last->ident, last->ident_len);
-	build->last = (struct ident){ build->last_key, last->ident_len, last->flags & COLD_CHUNK };
-	build->any_last = true;
 	build->footer.blocks++;
 	packer_consume(packer, packed.records);
-	return append(build, packed.bytes, len);
+	return append(build, packed.bytes, sizeof(struct block_header) + packed.stored);
 }
 
-int run_build_add(struct run_build *build, const struct block_item *item, uint64_t hash)
+static int cut_all(struct segment_build *build)
 {
-	struct run_footer *footer = &build->footer;
-	while (packer_ready(build->packer)) {
-		int status = cut_block(build);
-		if (status)
-			return status;
-	}
-	packer_add(build->packer, item);
-	if (build->filter)
-		filter_add(build->filter->block, build->filter->blocks, hash);
-	struct run_space *space = &build->spaces[item->ident[0]];
-	if (!space->records++)
-		space->min_seq = UINT64_MAX;
-	if (item->seq < space->min_seq)
-		space->min_seq = item->seq;
-	if (item->seq > space->max_seq)
-		space->max_seq = item->seq;
-	if (item->seq < footer->min_seq)
-		footer->min_seq = item->seq;
-	if (item->seq > footer->max_seq)
-		footer->max_seq = item->seq;
-	footer->records++;
-	footer->record_bytes += item->ident_len - 1 + item->value_len;
-	check(footer->records <= build->planned);
-	if (item->flags & COLD_TOMBSTONE) {
-		footer->tombstones++;
-		space->tombstones += space->tombstones < UINT32_MAX;
-		return 0;
-	}
-	uint64_t expires = item->expires_ms ? item->expires_ms : UINT64_MAX;
-	footer->expiring += item->expires_ms != 0;
-	if (expires > footer->max_expires)
-		footer->max_expires = expires;
+	int status = 0;
+	while (build->packer->n && !status)
+		status = cut_block(build);
+	return status;
+}
+
+/* The slice's filter. */
+static int end_slice(struct segment_build *build)
+{
+	uint8_t bytes = build->wide ? 2 : 1;
+	size_t array_bytes = filter_array_bytes(build->n_hashes, bytes);
+	struct filter_slice *slice = grow(build, &build->slices, sizeof(*slice));
+	void *array = slice ? grow(build, &build->arrays, array_bytes) : NULL;
+	if (!array)
+		return -ENOMEM;
+	*slice = (struct filter_slice){ .hash = build->slice_first.hash,
+					.space = (uint8_t)build->slice_first.space,
+					.at = (uint32_t)(build->arrays.used - array_bytes) };
+	filter_build(build->hashes, build->n_hashes, bytes, build->scratch, slice, array);
+	if (!slice->bytes)
+		build->arrays.used -= array_bytes;
+	build->n_hashes = 0;
 	return 0;
 }
 
-uint64_t run_build_records(const struct run_build *build)
+static int add_to_filter(struct segment_build *build, struct point point)
 {
-	return build->footer.records;
+	bool same = build->n_hashes && point.space == build->last.space &&
+		    point.hash == build->last.hash;
+	if (same)
+		return 0;
+	if (build->n_hashes == FILTER_SLICE_KEYS) {
+		int status = end_slice(build);
+		if (status)
+			return status;
+	}
+	if (!build->n_hashes)
+		build->slice_first = point;
+	build->hashes[build->n_hashes++] = point.hash;
+	return 0;
 }
 
-uint64_t run_build_written(const struct run_build *build)
+/* The table of spaces; a new space begins a new block. */
+static int add_to_space(struct segment_build *build, const struct block_item *item,
+			struct point point)
 {
-	return build->at;
+	struct segment_space *space = build->n_spaces ? &build->spaces[build->n_spaces - 1] : NULL;
+	if (!space || space->space != point.space) {
+		int status = cut_all(build);
+		if (status)
+			return status;
+		space = &build->spaces[build->n_spaces++];
+		*space = (struct segment_space){ .min_seq = UINT64_MAX,
+						 .first_hash = point.hash,
+						 .first_block = build->footer.blocks,
+						 .space = (uint8_t)point.space };
+	}
+	space->records++;
+	space->last_hash = point.hash;
+	space->tombstones += item->flags & COLD_TOMBSTONE && space->tombstones < UINT32_MAX;
+	space->min_seq = item->seq < space->min_seq ? item->seq : space->min_seq;
+	space->max_seq = item->seq > space->max_seq ? item->seq : space->max_seq;
+	return 0;
+}
+
+static void add_to_footer(struct segment_footer *footer, const struct block_item *item)
+{
+	footer->records++;
+	footer->record_bytes += item->ident_len - 1 + item->value_len;
+	footer->min_seq = item->seq < footer->min_seq ? item->seq : footer->min_seq;
+	footer->max_seq = item->seq > footer->max_seq ? item->seq : footer->max_seq;
+	if (item->flags & COLD_TOMBSTONE) {
+		footer->tombstones++;
+	} else if (!item->expires_ms) {
+		footer->max_expires = UINT64_MAX;
+	} else {
+		uint64_t expires = item->expires_ms;
+		footer->expiring++;
+		footer->min_expires = expires < footer->min_expires ? expires : footer->min_expires;
+		footer->max_expires = expires > footer->max_expires ? expires : footer->max_expires;
+	}
+}
+
+int segment_build_add(struct segment_build *build, const struct block_item *item, uint64_t hash)
+{
+	struct point point = { hash, item->ident[0] };
+	check(!build->footer.records || !point_before(point, build->last));
+	int status = 0;
+	while (packer_ready(build->packer) && !status)
+		status = cut_block(build);
+	if (!status)
+		status = add_to_space(build, item, point);
+	if (!status)
+		status = add_to_filter(build, point);
+	if (status)
+		return status;
+	packer_add(build->packer, item);
+	add_to_footer(&build->footer, item);
+	build->last = point;
+	return 0;
+}
+
+uint64_t segment_build_records(const struct segment_build *build)
+{
+	return build->state == BUILD_IDLE ? 0 : build->footer.records;
+}
+
+uint64_t segment_build_written(const struct segment_build *build)
+{
+	return build->state == BUILD_IDLE ? 0 : build->at;
+}
+
+bool segment_build_may_end(const struct segment_build *build, struct point next)
+{
+	return point_before(build->last, next);
 }
 
 /* ---- Completion ---- */
 
-static int append_section(struct run_build *build, const void *bytes, size_t len,
+static int append_section(struct segment_build *build, const void *bytes, size_t len,
 			  struct format_section *section)
 {
 	int status = pad_page(build);
@@ -287,78 +395,69 @@ static int append_section(struct run_build *build, const void *bytes, size_t len
 	return status ? status : append(build, bytes, len);
 }
 
-/* A filter for many fewer records than planned is folded and moved to less memory. */
-static void shrink_filter(struct run_build *build)
+/* The filter section in memory of its own: slices, then arrays. */
+static uint8_t *join_filter(struct segment_build *build, size_t *bytes)
 {
-	uint64_t blocks = build->filter->blocks, planned = build->planned;
-	while (blocks % 2 == 0 && build->footer.records <= planned / 2) {
-		blocks = filter_fold(build->filter->block, blocks);
-		planned /= 2;
-	}
-	if (blocks == build->filter->blocks)
-		return;
-	struct run_filter *less = run_filter_alloc(build->cold, blocks);
-	if (!less) { /* all of it is valid still, only large */
-		build->filter->blocks = blocks;
-		return;
-	}
-	memcpy(less->block, build->filter->block, less->bytes);
-	run_filter_unref(build->cold, build->filter);
-	build->filter = less;
+	*bytes = build->slices.used + build->arrays.used;
+	uint8_t *section = memory_alloc(&build->cold->memory, *bytes);
+	if (!section)
+		return NULL;
+	struct filter_slice *slices = (struct filter_slice *)section;
+	build->footer.slices = (uint32_t)(build->slices.used / sizeof(*slices));
+	memcpy(section, build->slices.bytes, build->slices.used);
+	if (build->arrays.used)
+		memcpy(section + build->slices.used, build->arrays.bytes, build->arrays.used);
+	for (uint32_t i = 0; i < build->footer.slices; i++)
+		slices[i].at += (uint32_t)build->slices.used;
+	count(&build->cold->filter_used, *bytes);
+	return section;
 }
 
-/* Gives back the memory that the growing fences did not need. */
-static void shrink_fences(struct fence_builder *fences)
+/* Filter, fences and spaces as the segment keeps them in DRAM. */
+static int make_tables(struct segment_build *build, struct segment *segment)
 {
-	if (fences->n == fences->room)
-		return;
-	uint8_t *less = memory_alloc(fences->memory, fences->n * FORMAT_PAGE);
-	if (!less)
-		return;
-	memcpy(less, fences->pages, fences->n * FORMAT_PAGE);
-	memory_free(fences->memory, fences->pages, fences->room * FORMAT_PAGE);
-	fences->pages = less;
-	fences->room = fences->n;
-}
-
-static int append_spaces(struct run_build *build)
-{
-	uint32_t n = 0;
-	for (unsigned i = 0; i < 256; i++) {
-		if (!build->spaces[i].records)
-			continue;
-		struct run_space space = build->spaces[i];
-		space.space = (uint8_t)i;
-		build->spaces[n++] = space;
-	}
-	return append_section(build, build->spaces, n * sizeof(struct run_space),
-			      &build->footer.spaces);
+	struct cold *cold = build->cold;
+	struct segment_footer *footer = &build->footer;
+	size_t spaces_bytes = build->n_spaces * sizeof(struct segment_space);
+	int status = end_slice(build);
+	if (status)
+		return status;
+	uint8_t *filter = join_filter(build, &footer->filter.bytes);
+	if (!filter)
+		return -ENOMEM;
+	atomic_store(&segment->filter, filter);
+	uint32_t *separator = memory_alloc(&cold->memory, fence_bytes(footer->blocks));
+	segment->spaces = memory_alloc(&cold->memory, spaces_bytes);
+	segment->fences.separator = separator;
+	if (separator)
+		count(&cold->filter_used, fence_bytes(footer->blocks));
+	footer->fence.bytes = fence_bytes(footer->blocks);
+	footer->spaces.bytes = spaces_bytes;
+	if (!separator || !segment->spaces)
+		return -ENOMEM;
+	fence_finish(&build->fences, build->spaces, build->n_spaces, separator);
+	memcpy(segment->spaces, build->spaces, spaces_bytes);
+	return 0;
 }
 
 /* All that follows the blocks. *hash is the footer page's. */
-static int append_rest(struct run_build *build, uint64_t *hash)
+static int append_rest(struct segment_build *build, const struct segment *segment, uint64_t *hash)
 {
-	struct run_footer *footer = &build->footer;
+	struct segment_footer *footer = &build->footer;
 	uint8_t page[FORMAT_PAGE] = { 0 };
 	footer->data_end = build->at;
 	if (build->fill)
 		footer->data_hash = XXH3_64bits_withSeed(build->piece, build->fill,
 							 footer->data_hash);
 	build->in_data = false;
-	int status = fence_finish(&build->fences);
-	if (!status && build->filter) {
-		shrink_filter(build);
-		status = append_section(build, build->filter->block,
-					build->filter->blocks * FILTER_BLOCK_BYTES, &footer->filter);
-	} else if (!status) {
-		status = pad_page(build);
-		footer->filter.at = build->at;
-	}
+	int status = append_section(build, atomic_load(&segment->filter), footer->filter.bytes,
+				    &footer->filter);
 	if (!status)
-		status = append_section(build, build->fences.pages, build->fences.n * FORMAT_PAGE,
+		status = append_section(build, segment->fences.separator, footer->fence.bytes,
 					&footer->fence);
 	if (!status)
-		status = append_spaces(build);
+		status = append_section(build, segment->spaces, footer->spaces.bytes,
+					&footer->spaces);
 	if (!status)
 		status = pad_page(build);
 	if (status)
@@ -372,12 +471,12 @@ static int append_rest(struct run_build *build, uint64_t *hash)
 }
 
 /* Synced, under its name, open for reading. */
-static int name_file(struct run_build *build, struct file *file)
+static int name_file(struct segment_build *build, struct file *file)
 {
 	struct cold *cold = build->cold;
-	char from[RUN_NAME_BYTES], to[RUN_NAME_BYTES];
+	char from[SEGMENT_NAME_BYTES], to[SEGMENT_NAME_BYTES];
 	temporary_name(build->footer.number, from);
-	run_name(build->footer.number, to);
+	segment_name(build->footer.number, to);
 	int status = file_sync_data(&build->file);
 	file_close(&build->file);
 	if (!status)
@@ -389,45 +488,32 @@ static int name_file(struct run_build *build, struct file *file)
 	return status ? status : file_open(&cold->dir, to, FILE_DIRECT, file);
 }
 
-int run_build_finish(struct run_build *build, struct run **out)
+int segment_build_finish(struct segment_build *build, struct segment **out)
 {
 	struct cold *cold = build->cold;
-	uint64_t hash = 0;
-	int status = 0;
 	check(build->footer.records);
-	while (build->packer->n && !status)
-		status = cut_block(build);
-	if (!status)
-		status = append_rest(build, &hash);
-	if (status)
-		return status;
-	struct run *run = memory_alloc(&cold->memory, sizeof(*run));
-	if (!run)
+	struct segment *segment = memory_alloc(&cold->memory, sizeof(*segment));
+	if (!segment)
 		return -ENOMEM;
-	run->n_spaces = (uint32_t)(build->footer.spaces.bytes / sizeof(struct run_space));
-	run->spaces = memory_alloc(&cold->memory, build->footer.spaces.bytes);
-	status = run->spaces ? name_file(build, &run->file) : -ENOMEM;
+	segment->file.fd = -1;
+	atomic_init(&segment->refs, 1);
+	int status = cut_all(build);
+	if (!status)
+		status = make_tables(build, segment);
+	if (!status)
+		status = append_rest(build, segment, &segment->footer_hash);
+	if (!status)
+		status = name_file(build, &segment->file);
+	segment->footer = build->footer; /* its sizes are what segment_free needs */
 	if (status) {
-		if (run->spaces)
-			memory_free(&cold->memory, run->spaces, build->footer.spaces.bytes);
-		memory_free(&cold->memory, run, sizeof(*run));
+		segment_free(cold, segment);
 		return status;
 	}
-	memcpy(run->spaces, build->spaces, build->footer.spaces.bytes);
-	shrink_fences(&build->fences);
-	run->number = build->footer.number;
-	run->file_bytes = build->footer.file_bytes;
-	run->footer_hash = hash;
-	run->footer = build->footer;
-	run->filter = build->filter;
-	run->fences = build->fences.pages;
-	run->fence_pages = build->fences.n;
-	run->fence_room = build->fences.room * FORMAT_PAGE;
-	atomic_init(&run->refs, 1);
-	count(&cold->filter_used, run->fence_room);
-	build->filter = NULL;
-	build->fences.pages = NULL;
-	build->state = BUILD_IDLE;
-	*out = run;
+	segment->number = build->footer.number;
+	segment->file_bytes = build->footer.file_bytes;
+	segment_fences(segment);
+	segment_range(segment);
+	clear(build);
+	*out = segment;
 	return 0;
 }

@@ -1,46 +1,152 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sizes of the bloom filters: see filter.h. */
+/* Building and proving binary fuse filters: see filter.h. */
 #include "tiers/cold/filter.h"
 
 #include "alloc/check.h"
 
-uint64_t filter_blocks(uint64_t keys, unsigned bits)
+#include <errno.h>
+#include <math.h>
+
+#define TRIES 64 /* seeds; each fails for a few sets in a hundred */
+
+int filter_check(const uint8_t *section, size_t bytes, uint32_t slices)
 {
-	uint64_t blocks = (keys * bits + FILTER_BLOCK_BYTES * 8 - 1) / (FILTER_BLOCK_BYTES * 8);
-	return blocks ? (blocks + 7) & ~UINT64_C(7) : 8;
+	struct filter filter = { section, slices };
+	struct point before = { 0 };
+	size_t least = (size_t)slices * sizeof(struct filter_slice);
+	if (least > bytes)
+		return -EILSEQ;
+	for (uint32_t i = 0; i < slices; i++) {
+		const struct filter_slice *slice = &filter_slices(&filter)[i];
+		struct point first = { slice->hash, slice->space };
+		if (i && !point_before(before, first))
+			return -EILSEQ;
+		before = first;
+		if (!slice->bytes)
+			continue;
+		uint64_t fingerprints = ((uint64_t)slice->parts + 2) * slice->part;
+		if (slice->bytes > 2 || !slice->parts || slice->parts > FILTER_SLICE_KEYS * 4 ||
+		    !slice->part || slice->part > FILTER_SLICE_KEYS * 4 ||
+		    (slice->part & (slice->part - 1)) || slice->at % 8 || slice->at < least ||
+		    slice->at > bytes || fingerprints > (bytes - slice->at) / slice->bytes)
+			return -EILSEQ;
+	}
+	return 0;
 }
 
-/*
- * False positives of these filters by bits a key, keys spread over blocks by chance (measured by
- * tests/cold/test_filter.c). A run gets false positives in proportion to its share of the keys, which
- * costs the least memory for a given sum (Dayan, Athanassoulis, Idreos, "Monkey", 2017), and never more
- * than 0.002: while a tier grows, many runs of the greatest size may wait for their merge.
- */
-static const struct {
-	unsigned bits;
-	double false_positives;
-} sizes[] = {
-	{ 14, 2.0e-3 }, { 15, 1.3e-3 }, { 16, 8.6e-4 }, { 17, 5.9e-4 }, { 18, 4.2e-4 },
-	{ 20, 2.3e-4 }, { 22, 1.3e-4 }, { 24, 7.5e-5 }, { 28, 2.9e-5 },
+/* The paper's sizes for three parts. */
+static void choose_size(uint32_t keys, uint32_t *part, uint32_t *parts)
+{
+	double n = keys < 2 ? 2 : keys;
+	*part = UINT32_C(1) << (unsigned)(log(n) / log(3.33) + 2.25);
+	double factor = fmax(1.125, 0.875 + 0.25 * log(1e6) / log(n));
+	uint32_t room = (uint32_t)round(n * factor);
+	uint32_t all = (room + *part - 1) / *part;
+	*parts = all > 2 ? all - 2 : 1;
+}
+
+size_t filter_array_bytes(uint32_t keys, uint8_t bytes)
+{
+	uint32_t part, parts;
+	choose_size(keys, &part, &parts);
+	return ((size_t)(parts + 2) * part * bytes + 7) & ~(size_t)7;
+}
+
+struct slot {
+	uint64_t mixed;  /* exclusive or of the mixed hashes that fall on it */
+	uint32_t count;  /* of them */
+	uint32_t queued; /* memory for the queue: nothing to do with this slot */
 };
 
-#define FALSE_POSITIVES_ALL 0.012
+struct peeled {
+	uint64_t mixed;
+	uint32_t at; /* the position that it alone has, among those not peeled before */
+	uint32_t _zero;
+};
 
-unsigned filter_bits(uint64_t keys, uint64_t total)
+#define SLOTS_MAX (FILTER_SLICE_KEYS + FILTER_SLICE_KEYS / 4 + 4096)
+
+size_t filter_scratch_bytes(void)
 {
-	const unsigned n = sizeof(sizes) / sizeof(sizes[0]);
-	double allowed = FALSE_POSITIVES_ALL * (double)keys / (double)(total ? total : 1);
-	for (unsigned i = 0; i < n; i++)
-		if (sizes[i].false_positives <= allowed)
-			return sizes[i].bits;
-	return sizes[n - 1].bits;
+	return SLOTS_MAX * sizeof(struct slot) + FILTER_SLICE_KEYS * sizeof(struct peeled);
 }
 
-uint64_t filter_fold(struct filter_block *filter, uint64_t blocks)
+/* Peels: takes keys that have a position to themselves until none is left. The number peeled. */
+static uint32_t peel(const uint64_t *hashes, uint32_t n, const struct filter_slice *slice,
+		     uint32_t slots_n, struct slot *slots, struct peeled *order)
 {
-	check(blocks && blocks % 2 == 0);
-	for (uint64_t i = 0; i < blocks / 2; i++)
-		for (unsigned w = 0; w < FILTER_WORDS; w++)
-			filter[i].word[w] = filter[2 * i].word[w] | filter[2 * i + 1].word[w];
-	return blocks / 2;
+	memset(slots, 0, slots_n * sizeof(*slots));
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t m = filter_mix(hashes[i], slice->seed);
+		struct filter_probe probe = filter_probe_mixed(slice, m);
+		for (unsigned k = 0; k < 3; k++) {
+			slots[probe.at[k]].mixed ^= m;
+			slots[probe.at[k]].count++;
+		}
+	}
+	/* The queue of slots with one key lies in the slots themselves. */
+	uint32_t queued = 0, done = 0;
+	for (uint32_t s = 0; s < slots_n; s++)
+		if (slots[s].count == 1)
+			slots[queued++].queued = s;
+	while (queued) {
+		uint32_t s = slots[--queued].queued;
+		if (slots[s].count != 1)
+			continue;
+		uint64_t m = slots[s].mixed;
+		struct filter_probe probe = filter_probe_mixed(slice, m);
+		order[done++] = (struct peeled){ m, s, 0 };
+		for (unsigned k = 0; k < 3; k++) {
+			struct slot *slot = &slots[probe.at[k]];
+			slot->mixed ^= m;
+			if (--slot->count == 1 && probe.at[k] != s)
+				slots[queued++].queued = probe.at[k];
+		}
+	}
+	return done;
+}
+
+static uint32_t get_fingerprint(const void *array, uint32_t at, uint8_t bytes)
+{
+	return bytes == 2 ? ((const uint16_t *)array)[at] : ((const uint8_t *)array)[at];
+}
+
+static void fill(const struct filter_slice *slice, const struct peeled *order, uint32_t n,
+		 void *array, size_t array_bytes)
+{
+	memset(array, 0, array_bytes);
+	while (n--) {
+		struct filter_probe probe = filter_probe_mixed(slice, order[n].mixed);
+		uint32_t value = probe.fingerprint;
+		for (unsigned k = 0; k < 3; k++)
+			if (probe.at[k] != order[n].at)
+				value ^= get_fingerprint(array, probe.at[k], slice->bytes);
+		if (slice->bytes == 2)
+			((uint16_t *)array)[order[n].at] = (uint16_t)value;
+		else
+			((uint8_t *)array)[order[n].at] = (uint8_t)value;
+	}
+}
+
+void filter_build(uint64_t *hashes, uint32_t n, uint8_t bytes, void *scratch,
+		  struct filter_slice *slice, void *array)
+{
+	struct slot *slots = scratch;
+	struct peeled *order = (struct peeled *)(slots + SLOTS_MAX);
+	check(n && n <= FILTER_SLICE_KEYS);
+	uint32_t unique = 1;
+	for (uint32_t i = 1; i < n; i++) /* equal ones are neighbours, but for a chance in 2^64 */
+		if (hashes[i] != hashes[unique - 1])
+			hashes[unique++] = hashes[i];
+	choose_size(n, &slice->part, &slice->parts);
+	uint32_t slots_n = (slice->parts + 2) * slice->part;
+	check(slots_n <= SLOTS_MAX);
+	slice->bytes = bytes;
+	for (slice->seed = 0; slice->seed < TRIES; slice->seed++) {
+		if (peel(hashes, unique, slice, slots_n, slots, order) == unique) {
+			fill(slice, order, unique, array, filter_array_bytes(n, bytes));
+			return;
+		}
+	}
+	slice->bytes = 0;
 }

@@ -1,68 +1,120 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Split-block bloom filter: 64-byte blocks of eight words; a key's hash chooses the block (its upper
- * half, by multiplication) and one bit in each word (its lower half, by eight odd multipliers). One
- * cache line a probe. After Putze, Sanders, Singler, "Cache-, hash- and space-efficient Bloom filters"
- * (2007), with wider blocks. Filling can go on record by record, so a merge needs no second pass.
+ * Binary fuse filters of three parts (Graf and Lemire, "Binary fuse filters: fast and smaller than Xor
+ * filters", 2022): 16-bit fingerprints (one false positive in 65,536) or 8-bit ones (one in 256), about
+ * 1.2 fingerprints a key. Static: built from all hashes at once, so a segment has one for each slice of
+ * at most FILTER_SLICE_KEYS records; records come in hash order, so a slice is complete as soon
+ * as it is full and building needs little memory.
  *
- * Pure: the caller owns the memory. Probing is thread-safe once the filter is filled.
+ * Part of the format: m = filter_mix(hash, seed); with `part` fingerprints in a part and `parts` parts,
+ *   p0 = high 64 bits of m * (parts * part);  p1 = (p0 + part) ^ ((m >> 18) & (part - 1));
+ *   p2 = (p0 + 2 * part) ^ (m & (part - 1));  fingerprint = low bits of m ^ (m >> 32);
+ * a key is there if array[p0] ^ array[p1] ^ array[p2] is its fingerprint.
+ *
+ * Pure: the caller owns the memory.
  */
 #ifndef TIERS_COLD_FILTER_H
 #define TIERS_COLD_FILTER_H
 
+#include "tiers/cold/format.h"
+#include "tiers/cold/ident.h"
+
 #include <stdbool.h>
-#include <stdint.h>
 
-#define FILTER_BLOCK_BYTES 64u
-#define FILTER_WORDS 8u
+#define FILTER_SLICE_KEYS 32768u
 
-struct filter_block {
-	_Alignas(64) uint64_t word[FILTER_WORDS];
+static inline uint64_t filter_mix(uint64_t hash, uint64_t seed)
+{
+	uint64_t x = hash + seed;
+	x = (x ^ x >> 33) * UINT64_C(0xff51afd7ed558ccd);
+	x = (x ^ x >> 33) * UINT64_C(0xc4ceb9fe1a85ec53);
+	return x ^ x >> 33;
+}
+
+struct filter_probe {
+	uint32_t at[3];
+	uint16_t fingerprint;
 };
 
-/* Part of the format: the multipliers of words 0 .. 7. */
-#define FILTER_MULTIPLIERS                                                                         \
-	{                                                                                          \
-		0x47b6137bu, 0x44974d91u, 0x8824ad5bu, 0xa2b7289du, 0x705495c7u, 0x2df1424bu,      \
-			0x9efc4947u, 0x5c6bfb31u                                                   \
+static inline struct filter_probe filter_probe_mixed(const struct filter_slice *slice, uint64_t m)
+{
+	uint64_t room = (uint64_t)slice->parts * slice->part;
+	uint32_t p0 = (uint32_t)(((__uint128_t)m * room) >> 64), mask = slice->part - 1;
+	return (struct filter_probe){ { p0, (p0 + slice->part) ^ ((uint32_t)(m >> 18) & mask),
+					(p0 + 2 * slice->part) ^ ((uint32_t)m & mask) },
+				      (uint16_t)(m ^ m >> 32) };
+}
+
+static inline struct filter_probe filter_probe_of(const struct filter_slice *slice, uint64_t hash)
+{
+	return filter_probe_mixed(slice, filter_mix(hash, slice->seed));
+}
+
+/* A filter section in memory, proved by filter_check. */
+struct filter {
+	const uint8_t *section;            /* slices, then arrays */
+	uint32_t slices;
+};
+
+static inline const struct filter_slice *filter_slices(const struct filter *filter)
+{
+	return (const struct filter_slice *)filter->section;
+}
+
+/* The slice that the point falls into; NULL if it lies before the first. */
+static inline const struct filter_slice *filter_find(const struct filter *filter, struct point point)
+{
+	const struct filter_slice *slices = filter_slices(filter);
+	uint32_t low = 0, high = filter->slices;
+	while (low < high) {
+		uint32_t middle = (low + high) / 2;
+		struct point first = { slices[middle].hash, slices[middle].space };
+		if (point_before(point, first))
+			high = middle;
+		else
+			low = middle + 1;
 	}
-
-static inline uint64_t filter_block_of(uint64_t blocks, uint64_t hash)
-{
-	return (uint64_t)(((__uint128_t)hash * blocks) >> 64);
+	return low ? &slices[low - 1] : NULL;
 }
 
-static inline void filter_add(struct filter_block *filter, uint64_t blocks, uint64_t hash)
-{
-	static const uint32_t multiplier[FILTER_WORDS] = FILTER_MULTIPLIERS;
-	uint64_t *word = filter[filter_block_of(blocks, hash)].word;
-	for (unsigned i = 0; i < FILTER_WORDS; i++)
-		word[i] |= UINT64_C(1) << (((uint32_t)hash * multiplier[i]) >> 26);
-}
-
-static inline bool filter_test(const struct filter_block *filter, uint64_t blocks, uint64_t hash)
-{
-	static const uint32_t multiplier[FILTER_WORDS] = FILTER_MULTIPLIERS;
-	const uint64_t *word = filter[filter_block_of(blocks, hash)].word;
-	uint64_t all = 1;
-	for (unsigned i = 0; i < FILTER_WORDS; i++)
-		all &= word[i] >> (((uint32_t)hash * multiplier[i]) >> 26);
-	return all;
-}
-
-static inline void filter_prefetch(const struct filter_block *filter, uint64_t blocks,
+static inline void filter_prefetch(const struct filter *filter, const struct filter_slice *slice,
 				   uint64_t hash)
 {
-	__builtin_prefetch(&filter[filter_block_of(blocks, hash)]);
+	const uint8_t *array = filter->section + slice->at;
+	struct filter_probe probe = filter_probe_of(slice, hash);
+	for (unsigned i = 0; i < 3 && slice->bytes; i++)
+		__builtin_prefetch(array + (size_t)probe.at[i] * slice->bytes);
 }
 
-/* Blocks for that many keys at so many bits each; a multiple of 8, so that it can be folded. */
-uint64_t filter_blocks(uint64_t keys, unsigned bits);
-/* Bits a key that a run should spend whose keys are this share (keys of total) of the tier's: the false
- * positives of all runs together stay under 0.02. */
-unsigned filter_bits(uint64_t keys, uint64_t total);
-/* Halves the filter in place: neighbours are united. blocks is even; returns the new number. For a
- * filter that was laid out for many more keys than came. */
-uint64_t filter_fold(struct filter_block *filter, uint64_t blocks);
+static inline bool filter_test(const struct filter *filter, const struct filter_slice *slice,
+			       uint64_t hash)
+{
+	const uint8_t *array = filter->section + slice->at;
+	struct filter_probe probe = filter_probe_of(slice, hash);
+	if (slice->bytes == 2) {
+		const uint16_t *wide = (const uint16_t *)array;
+		return (wide[probe.at[0]] ^ wide[probe.at[1]] ^ wide[probe.at[2]]) ==
+		       probe.fingerprint;
+	}
+	if (slice->bytes == 1)
+		return (array[probe.at[0]] ^ array[probe.at[1]] ^ array[probe.at[2]]) ==
+		       (uint8_t)probe.fingerprint;
+	return true;
+}
+
+/* Proves a section of so many bytes: slices in order, arrays inside it. 0 or -EILSEQ. */
+int filter_check(const uint8_t *section, size_t bytes, uint32_t slices);
+
+/* ---- Building ---- */
+
+/* Bytes of the array for so many keys, a multiple of 8. */
+size_t filter_array_bytes(uint32_t keys, uint8_t bytes);
+/* Working memory of filter_build, at 8 bytes' alignment. */
+size_t filter_scratch_bytes(void);
+/* Fills slice (but for hash, space and at) and the array, filter_array_bytes of it. n <= FILTER_SLICE_KEYS
+ * hashes, which may be equal: they are reordered. Where no seed serves, slice->bytes is 0 and the
+ * array is not used. */
+void filter_build(uint64_t *hashes, uint32_t n, uint8_t bytes, void *scratch,
+		  struct filter_slice *slice, void *array);
 
 #endif

@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What lies on the device: run files and the manifest. docs/format.md has the prose. Everything is
+ * What lies on the device: segment files and the manifest. docs/format.md has the prose. Everything is
  * little-endian, fixed width, checksummed.
  *
- *   run file   NUMBER.run (16 hex digits)
+ *   segment    NUMBER.seg (16 hex digits)
  *     header     64 bytes
- *     blocks     of records, sorted; a block lies inside one 4 KiB page where it can
- *     filter     64-byte blocks of a split-block bloom filter, at a page
- *     fences     4 KiB pages of separators: which block could hold a key
- *     spaces     32 bytes for every space that has records here, at a page
+ *     blocks     of records, in order; a block lies inside one 4 KiB page where it can
+ *     filter     slices of binary fuse filters, at a page
+ *     fences     for each block, 32 bits of its first record's hash and its offset, at a page
+ *     spaces     for every space that has records here, at a page
  *     footer     the last 4 KiB page
  *
  *   manifest   MANIFEST, written anew for every edit (temporary file, rename): either the old state
  *              or the new one is there, never a mixture. It alone is believed.
  *
+ * Order of records: by space, then hash of the identity (key_hash in tiers/record.h), then key bytes,
+ * then COLD_CHUNK. A run is a list of segments, one after the other in that order.
+ *
  * History: version 1, the first.
  *
  * Feature bits. compat: may be ignored. ro_compat: whoever does not know one may read, not write.
  * incompat: whoever does not know one must not touch the file. What every version has in common: the
- * first 16 bytes of struct run_footer and struct manifest_head, and an xxh3 in the last eight bytes
+ * first 16 bytes of struct segment_footer and struct manifest_head, and an xxh3 in the last eight bytes
  * of the footer page and of the manifest, over all bytes before it.
  */
 #ifndef TIERS_COLD_FORMAT_H
@@ -35,9 +38,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-media structs are 
 #define FORMAT_RO_COMPAT_KNOWN UINT64_C(0)
 #define FORMAT_INCOMPAT_KNOWN UINT64_C(0)
 
-#define RUN_HEADER_MAGIC UINT64_C(0x4e55525f4f4d5254)   /* "TRMO_RUN" */
-#define RUN_FOOTER_MAGIC UINT64_C(0x444e455f4f4d5254)   /* "TRMO_END" */
-#define MANIFEST_MAGIC UINT64_C(0x4e414d5f4f4d5254)     /* "TRMO_MAN" */
+#define SEGMENT_HEADER_MAGIC UINT64_C(0x4745535f4f4d5254) /* "TRMO_SEG" */
+#define SEGMENT_FOOTER_MAGIC UINT64_C(0x444e455f4f4d5254) /* "TRMO_END" */
+#define MANIFEST_MAGIC UINT64_C(0x4e414d5f4f4d5254)       /* "TRMO_MAN" */
 
 struct format_features {
 	uint64_t compat;
@@ -54,11 +57,11 @@ enum block_codec { BLOCK_RAW = 0, BLOCK_LZ4 = 1, BLOCK_ZSTD = 2 };
  *   varint base_seq, varint base_expires, then each record:
  *   u8 flags (enum cold_flag, BLOCK_EXPIRES), varint shared, varint rest, varint value_len,
  *   varint seq - base_seq, [varint expires_ms - base_expires], `rest` bytes, value
- * shared: how many bytes the identity (space, key bytes) has in common with the one before, the longest
- * there are; rest: how many follow. Varints are LEB128, at most 10 bytes.
+ * shared: how many bytes the identity (space, key bytes) has in common with the one before; rest: how
+ * many follow. Varints are LEB128, at most 10 bytes. A block has records of one space.
  */
 struct block_header {
-	uint32_t crc;    /* crc32c of the run's number, the block's offset, and all that follows */
+	uint32_t crc;    /* crc32c of the segment's number, the block's offset, and all that follows */
 	uint32_t stored;
 	uint32_t raw;
 	uint16_t records; /* at least 1 */
@@ -72,37 +75,47 @@ _Static_assert(sizeof(struct block_header) == 16, "media");
 #define BLOCK_MAX (BLOCK_RAW_MAX + (uint32_t)sizeof(struct block_header))
 #define BLOCK_RECORDS_MAX 2048u
 
-/* ---- Fences ---- */
+/* ---- Filter ---- */
 
 /*
- * Then `common` bytes that all separators of the page begin with, then struct fence_entry[entries],
- * then the separators' remaining bytes, one after the other up to `used`. A separator is greater than
- * every identity of the block before and not greater than any of its own block; the run's first one
- * is its first identity in full.
+ * The section: struct filter_slice[], whose number the footer has, then their arrays of fingerprints.
+ * A slice covers the records from its first one up to the next slice's. See filter.h for the hashing.
  */
-struct fence_page {
-	uint32_t crc;      /* crc32c of the run's number, the page's number, and the page after crc */
-	uint16_t entries;  /* at least 1 */
-	uint16_t common;
-	uint64_t base;     /* offset in the file of the first block */
-	uint32_t span;     /* bytes from base to the end of the last block */
-	uint16_t used;     /* bytes of the page; the rest is 0 */
+struct filter_slice {
+	uint64_t hash;    /* of its first record */
+	uint64_t seed;
+	uint32_t at;      /* of its array, from the section's beginning; a multiple of 8 */
+	uint32_t part;    /* fingerprints in a part: a power of two */
+	uint32_t parts;   /* the array has parts + 2 of them */
+	uint8_t space;    /* of its first record */
+	uint8_t bytes;    /* of a fingerprint: 1 or 2; 0: no array, every key may be there */
 	uint16_t _zero;
 };
-_Static_assert(sizeof(struct fence_page) == 24, "media");
+_Static_assert(sizeof(struct filter_slice) == 32, "media");
 
-struct fence_entry {
-	uint16_t start_low; /* of the block, relative to base */
-	uint16_t start_high;
-	uint16_t key_at;    /* 0..12 where in the page the separator's rest begins; 15 its COLD_CHUNK */
+/* ---- Fences and spaces ---- */
+
+/*
+ * The fences: u32 separator[blocks], then u32 start[blocks], each block's offset in the file. A separator
+ * is (first record's hash - first_hash) >> shift of the space.
+ */
+struct segment_space {
+	uint64_t records;
+	uint64_t min_seq;
+	uint64_t max_seq;
+	uint64_t first_hash;
+	uint64_t last_hash;
+	uint32_t first_block; /* its blocks go on to the next space's first */
+	uint32_t tombstones;
+	uint8_t space;
+	uint8_t shift;        /* the least with (last_hash - first_hash) >> shift < 2^32 */
+	uint8_t _zero[6];
 };
-_Static_assert(sizeof(struct fence_entry) == 6, "media");
-#define FENCE_CHUNK 0x8000u
-#define FENCE_AT 0x1fffu
+_Static_assert(sizeof(struct segment_space) == 56, "media");
 
-/* ---- Run ---- */
+/* ---- Segment ---- */
 
-struct run_header {
+struct segment_header {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t size;   /* of this struct; the first block follows */
@@ -111,7 +124,7 @@ struct run_header {
 	uint64_t created_ms;
 	uint64_t hash;   /* xxh3 of the bytes before */
 };
-_Static_assert(sizeof(struct run_header) == 64, "media");
+_Static_assert(sizeof(struct segment_header) == 64, "media");
 
 struct format_section {
 	uint64_t at;
@@ -119,42 +132,37 @@ struct format_section {
 	uint64_t hash; /* xxh3 */
 };
 
-struct run_space {
-	uint64_t records;
-	uint64_t min_seq;
-	uint64_t max_seq;
-	uint32_t tombstones; /* saturates */
-	uint8_t space;
-	uint8_t _zero[3];
-};
-_Static_assert(sizeof(struct run_space) == 32, "media");
+#define FORMAT_PIECE (256u << 10) /* bytes; unit of data_hash */
 
-struct run_footer {
+struct segment_footer {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t size;       /* of this struct */
 	struct format_features features;
 	uint64_t number;
 	uint64_t file_bytes;
-	uint64_t data_end;   /* blocks lie in [sizeof(struct run_header), data_end) */
-	uint64_t data_hash;  /* [0, data_end) in pieces of 1 MiB: h = xxh3(piece, seed h), from 0 */
+	uint64_t data_end;   /* blocks lie in [sizeof(struct segment_header), data_end) */
+	uint64_t data_hash;  /* [0, data_end) in pieces of FORMAT_PIECE: h = xxh3(piece, seed h), from 0 */
 	struct format_section filter, fence, spaces;
-	uint64_t blocks;
+	uint32_t slices;
+	uint32_t blocks;
 	uint64_t records;
 	uint64_t tombstones;
 	uint64_t record_bytes; /* of keys and values */
 	uint64_t min_seq;
 	uint64_t max_seq;
-	uint64_t max_expires;  /* UINT64_MAX if a record never expires (tombstones do not) */
+	uint64_t min_expires;  /* of records that expire; UINT64_MAX if none does */
+	uint64_t max_expires;  /* UINT64_MAX if a record never expires (tombstones do not count) */
 	uint64_t expiring;     /* records that expire */
 	uint64_t created_ms;
 };
-_Static_assert(sizeof(struct run_footer) == 216, "media");
+_Static_assert(sizeof(struct segment_footer) == 224, "media");
 
 /* ---- Manifest ---- */
 
-/* Then struct manifest_run[runs], newest first; struct manifest_drop[drops]; erases: struct
- * manifest_erase and key bytes, padded to 8, each; meta_bytes bytes, padded to 8; u64 xxh3. */
+/* Then the runs, newest first: struct manifest_run, and its struct manifest_segment[segments]; struct
+ * manifest_drop[drops]; the erases: struct manifest_erase and key bytes, padded to 8, each; meta_bytes
+ * bytes, padded to 8; u64 xxh3. */
 struct manifest_head {
 	uint64_t magic;
 	uint32_t version;
@@ -171,11 +179,20 @@ struct manifest_head {
 _Static_assert(sizeof(struct manifest_head) == 80, "media");
 
 struct manifest_run {
+	uint64_t from_hash;  /* records below (from_space, from_hash) have been merged away */
+	uint64_t shadowed;   /* about how many older records its records replace */
+	uint32_t segments;   /* at least 1 */
+	uint16_t from_space;
+	uint16_t level;      /* merges that its records went through, about */
+};
+_Static_assert(sizeof(struct manifest_run) == 24, "media");
+
+struct manifest_segment {
 	uint64_t number;
 	uint64_t file_bytes;
 	uint64_t footer_hash; /* the last eight bytes of the file */
 };
-_Static_assert(sizeof(struct manifest_run) == 24, "media");
+_Static_assert(sizeof(struct manifest_segment) == 24, "media");
 
 struct manifest_drop {
 	uint64_t below_seq; /* records of the space below it are gone */
@@ -193,6 +210,5 @@ struct manifest_erase {
 _Static_assert(sizeof(struct manifest_erase) == 16, "media");
 
 #define MANIFEST_BYTES_MAX (64u << 20)
-#define MANIFEST_RUNS_MAX 4096u
 
 #endif

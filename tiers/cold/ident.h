@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A record's identity as runs know it: the space's byte, then the key's bytes, and whether it is a chunk.
- * Order: bytes, then length, then chunk last.
+ * A record's identity as segments know it: the space's byte, then the key's bytes, and whether it is a
+ * chunk; its hash; and the order of records: by point (space, hash), then bytes, length, chunk last.
  */
 #ifndef TIERS_COLD_IDENT_H
 #define TIERS_COLD_IDENT_H
@@ -20,6 +20,26 @@ struct ident {
 	uint8_t chunk; /* COLD_CHUNK or 0 */
 };
 
+/* A place in the order of records. */
+struct point {
+	uint64_t hash;
+	uint32_t space; /* 256: beyond all records */
+};
+
+#define POINT_FIRST ((struct point){ 0, 0 })
+#define POINT_END ((struct point){ 0, 256 })
+
+static inline bool point_before(struct point a, struct point b)
+{
+	return a.space != b.space ? a.space < b.space : a.hash < b.hash;
+}
+
+static inline bool ident_equal(const struct ident *a, const struct ident *b)
+{
+	return a->len == b->len && a->chunk == b->chunk && !memcmp(a->bytes, b->bytes, a->len);
+}
+
+/* The order among records of one point. */
 static inline int ident_compare(const struct ident *a, const struct ident *b)
 {
 	uint32_t least = a->len < b->len ? a->len : b->len;

@@ -22,6 +22,9 @@ void manifest_clear(struct memory *memory, struct manifest *manifest)
 {
 	if (manifest->runs)
 		memory_free(memory, manifest->runs, manifest->n_runs * sizeof(manifest->runs[0]));
+	if (manifest->segments)
+		memory_free(memory, manifest->segments,
+			    manifest->n_segments * sizeof(manifest->segments[0]));
 	if (manifest->keys)
 		memory_free(memory, manifest->keys, manifest->n_keys * sizeof(manifest->keys[0]));
 	if (manifest->meta)
@@ -47,26 +50,43 @@ static const void *take(struct rest *rest, size_t bytes)
 	return at;
 }
 
+/* The runs' heads and, in a second pass over the same bytes, their segments. */
 static int decode_runs(struct memory *memory, struct rest *rest, uint32_t n,
 		       struct manifest *manifest)
 {
-	const void *from = n <= MANIFEST_RUNS_MAX ? take(rest, n * sizeof(struct manifest_run)) : NULL;
-	if (!from)
-		return -EILSEQ;
+	struct rest again = *rest;
+	struct manifest_run run;
+	uint64_t segments = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		const void *from = take(rest, sizeof(run));
+		if (!from)
+			return -EILSEQ;
+		memcpy(&run, from, sizeof(run));
+		if (!run.segments || run.from_space > 255 ||
+		    !take(rest, run.segments * sizeof(struct manifest_segment)))
+			return -EILSEQ;
+		segments += run.segments;
+	}
 	if (!n)
 		return 0;
-	manifest->runs = memory_alloc(memory, n * sizeof(struct manifest_run));
+	manifest->runs = memory_alloc(memory, n * sizeof(run));
 	if (!manifest->runs)
 		return -ENOMEM;
 	manifest->n_runs = n;
-	memcpy(manifest->runs, from, n * sizeof(struct manifest_run));
+	manifest->segments = memory_alloc(memory, segments * sizeof(struct manifest_segment));
+	if (!manifest->segments)
+		return -ENOMEM;
+	manifest->n_segments = (uint32_t)segments;
+	struct manifest_segment *to = manifest->segments;
 	for (uint32_t i = 0; i < n; i++) {
-		if (manifest->runs[i].number >= manifest->next_number)
-			return -EILSEQ;
-		for (uint32_t j = 0; j < i; j++)
-			if (manifest->runs[i].number == manifest->runs[j].number)
-				return -EILSEQ;
+		struct manifest_run *into = &manifest->runs[i];
+		memcpy(into, take(&again, sizeof(*into)), sizeof(*into));
+		memcpy(to, take(&again, into->segments * sizeof(*to)), into->segments * sizeof(*to));
+		to += into->segments;
 	}
+	for (uint64_t i = 0; i < segments; i++)
+		if (manifest->segments[i].number >= manifest->next_number)
+			return -EILSEQ;
 	return 0;
 }
 
@@ -204,10 +224,25 @@ size_t manifest_bytes(const struct manifest *manifest)
 {
 	size_t bytes = sizeof(struct manifest_head) + sizeof(uint64_t);
 	bytes += manifest->n_runs * sizeof(struct manifest_run);
+	bytes += manifest->n_segments * sizeof(struct manifest_segment);
 	bytes += drops(manifest) * sizeof(struct manifest_drop);
 	for (uint32_t i = 0; i < manifest->n_keys; i++)
 		bytes += sizeof(struct manifest_erase) + round_8(manifest->keys[i].key_len);
 	return bytes + round_8(manifest->meta_bytes);
+}
+
+static uint8_t *encode_runs(const struct manifest *manifest, uint8_t *at)
+{
+	const struct manifest_segment *segment = manifest->segments;
+	for (uint32_t i = 0; i < manifest->n_runs; i++) {
+		const struct manifest_run *run = &manifest->runs[i];
+		memcpy(at, run, sizeof(*run));
+		at += sizeof(*run);
+		memcpy(at, segment, run->segments * sizeof(*segment));
+		at += run->segments * sizeof(*segment);
+		segment += run->segments;
+	}
+	return at;
 }
 
 void manifest_encode(const struct manifest *manifest, void *bytes)
@@ -227,9 +262,7 @@ void manifest_encode(const struct manifest *manifest, void *bytes)
 	memset(bytes, 0, len);
 	memcpy(at, &head, sizeof(head));
 	at += sizeof(head);
-	if (manifest->n_runs)
-		memcpy(at, manifest->runs, manifest->n_runs * sizeof(manifest->runs[0]));
-	at += manifest->n_runs * sizeof(manifest->runs[0]);
+	at = encode_runs(manifest, at);
 	for (unsigned i = 0; i < 256; i++) {
 		struct manifest_drop drop = { manifest->below[i], i };
 		if (!drop.below_seq)

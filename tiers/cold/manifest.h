@@ -29,7 +29,8 @@ struct manifest {
 	uint64_t generation, next_number, max_seq;
 	uint64_t below[256];
 	struct manifest_run *runs;
-	uint32_t n_runs;
+	struct manifest_segment *segments; /* of all runs, one run after the other */
+	uint32_t n_runs, n_segments;
 	struct manifest_key *keys; /* to be erased */
 	uint32_t n_keys;
 	uint8_t *meta;

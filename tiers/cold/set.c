@@ -2,14 +2,13 @@
 /*
  * Run sets: the immutable view that readers have of the tier, and its replacement.
  *
- *   set_copy (present one, without runs) -> set_append... -> set_install: manifest durable, pointer
- *   swapped, readers of the old pointer gone -> set_unpin of the old set; readers that stayed hold it
- *   a while longer -> runs that lost their last reference -> dead list -> cold_bury
+ *   set_copy (what the manifest says, without runs) -> set_append... -> set_install: manifest durable,
+ *   pointer swapped, readers of the old pointer gone -> set_unpin of the old set; readers that stayed
+ *   hold it a while longer -> runs and segments that lost their last reference -> dead list -> cold_bury
  */
 #include "tiers/cold/tier.h"
 
 #include "alloc/check.h"
-#include "alloc/error.h"
 
 #include <errno.h>
 
@@ -22,22 +21,10 @@ struct run_set *set_pin(struct cold *cold)
 	return set;
 }
 
-void run_unref(struct cold *cold, struct run *run)
-{
-	if (atomic_fetch_sub_explicit(&run->refs, 1, memory_order_acq_rel) != 1)
-		return;
-	pthread_mutex_lock(&cold->dead_lock);
-	run->dead_next = cold->dead;
-	cold->dead = run;
-	pthread_mutex_unlock(&cold->dead_lock);
-}
-
 static void set_free(struct cold *cold, struct run_set *set)
 {
-	for (uint32_t i = 0; i < set->n; i++) {
-		run_filter_unref(cold, set->filters[i]);
+	for (uint32_t i = 0; i < set->n; i++)
 		run_unref(cold, set->runs[i]);
-	}
 	if (set->erasures)
 		memory_free(&cold->memory, set->erasures, set->erasure_bytes);
 	memory_free(&cold->memory, set, sizeof(*set));
@@ -45,8 +32,17 @@ static void set_free(struct cold *cold, struct run_set *set)
 
 void set_unpin(struct cold *cold, struct run_set *set)
 {
-	if (atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) == 1)
-		set_free(cold, set);
+	if (atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	pthread_mutex_lock(&cold->dead_lock);
+	if (set->older)
+		set->older->newer = set->newer;
+	else
+		cold->oldest_set = set->newer;
+	if (set->newer)
+		set->newer->older = set->older;
+	pthread_mutex_unlock(&cold->dead_lock);
+	set_free(cold, set);
 }
 
 void set_discard(struct cold *cold, struct run_set *set)
@@ -90,65 +86,133 @@ struct run_set *set_copy(struct cold *cold)
 	return set;
 }
 
-void set_append(struct run_set *set, struct run *run)
+int set_append(struct run_set *set, struct run *run)
 {
-	check(set->n < COLD_RUNS_MAX);
+	if (set->n == COLD_RUNS_MAX)
+		return -ENOSPC;
 	atomic_fetch_add_explicit(&run->refs, 1, memory_order_relaxed);
-	set->runs[set->n] = run;
-	if (run->filter) {
-		atomic_fetch_add_explicit(&run->filter->refs, 1, memory_order_relaxed);
-		set->filters[set->n] = run->filter;
-		set->probe[set->n].block = run->filter->block;
-		set->probe[set->n].blocks = run->filter->blocks;
-	}
-	set->n++;
+	set->runs[set->n++] = run;
+	return 0;
 }
 
-/* Leaves out filters, the largest first, until filters and fences fit their cap. */
-static void fit_filters(struct cold *cold, struct run_set *set)
+/* ---- Filters ---- */
+
+/* Takes filters out of DRAM, those of the largest run first, until filters and fences fit their cap.
+ * Under edit; the set is the present one. */
+static void fit_filters(struct cold *cold, const struct run_set *set)
 {
-	uint64_t sum = 0;
-	for (uint32_t i = 0; i < set->n; i++) {
-		sum += set->runs[i]->fence_room;
-		sum += set->filters[i] ? set->filters[i]->bytes : 0;
-	}
-	while (sum > cold->filter_bytes) {
-		uint32_t largest = set->n;
-		for (uint32_t i = 0; i < set->n; i++)
-			if (set->filters[i] && (largest == set->n ||
-						set->filters[i]->bytes >= set->filters[largest]->bytes))
-				largest = i;
-		if (!cold->filters_short) {
-			cold->filters_short = true;
-			cold_say(cold, "cold tier %s: filters and fences need more than their %llu bytes: "
-				       "look-ups that miss will read the device; raise the filter cap",
-				 cold->dir.name, (unsigned long long)cold->filter_bytes);
+	uint8_t *out[256];
+	size_t bytes[256];
+	uint32_t n = 0;
+	const struct run *largest = NULL;
+	uint64_t used = atomic_load(&cold->filter_used);
+	for (uint32_t i = 0; i < set->n; i++)
+		if (!largest || set->runs[i]->records >= largest->records)
+			largest = set->runs[i];
+	for (uint32_t r = set->n + 1; r-- > 0 && used > cold->filter_bytes;) {
+		const struct run *run = r == set->n ? largest : set->runs[r];
+		for (uint32_t i = 0; run && i < run->n && n < 256; i++) {
+			struct segment *segment = run->segment[i];
+			if (used <= cold->filter_bytes)
+				break;
+			uint8_t *filter = atomic_exchange(&segment->filter, NULL);
+			if (!filter)
+				continue;
+			out[n] = filter;
+			bytes[n] = segment->footer.filter.bytes;
+			used -= bytes[n++];
 		}
-		if (largest == set->n)
-			return; /* fences alone are too large */
-		sum -= set->filters[largest]->bytes;
-		run_filter_unref(cold, set->filters[largest]);
-		set->filters[largest] = NULL;
-		set->probe[largest].block = NULL;
+	}
+	if (!n)
+		return;
+	if (!cold->filters_short)
+		cold_say(cold, "cold tier %s: filters and fences need more than their %llu bytes: "
+			       "look-ups that miss will read the device; raise the filter cap",
+			 cold->dir.name, (unsigned long long)cold->filter_bytes);
+	cold->filters_short = true;
+	atomic_store(&cold->filters_out, 1);
+	gate_wait(&cold->gate);
+	while (n--) {
+		memory_free(&cold->memory, out[n], bytes[n]);
+		atomic_fetch_sub(&cold->filter_used, bytes[n]);
 	}
 }
+
+int set_load_filters(struct cold *cold)
+{
+	int status = THERMO_MISS;
+	bool all = true;
+	if (!atomic_load(&cold->filters_out))
+		return status;
+	pthread_mutex_lock(&cold->edit);
+	const struct run_set *set = atomic_load(&cold->set);
+	for (uint32_t r = 0; r < set->n && status == THERMO_MISS; r++) {
+		for (uint32_t i = 0; i < set->runs[r]->n; i++) {
+			struct segment *segment = set->runs[r]->segment[i];
+			if (atomic_load(&segment->filter))
+				continue;
+			all = false;
+			if (!segment_load_filter(cold, segment)) {
+				status = THERMO_OK;
+				break;
+			}
+		}
+	}
+	if (all)
+		atomic_store(&cold->filters_out, 0);
+	pthread_mutex_unlock(&cold->edit);
+	return status;
+}
+
+bool set_may_hold(struct cold *cold, const struct run *run, struct point point)
+{
+	unsigned token = gate_enter(&cold->gate);
+	const struct segment *segment = run_route(run, point);
+	bool may = segment && segment_may_hold(segment, point);
+	gate_exit(&cold->gate, token);
+	return may;
+}
+
+/* ---- Installing ---- */
 
 /* The manifest's list of runs is the set's. */
 static int list_runs(struct cold *cold, const struct run_set *set, struct manifest *manifest)
 {
+	uint32_t segments = 0, at = 0;
 	manifest->runs = NULL;
-	manifest->n_runs = 0;
+	manifest->segments = NULL;
+	manifest->n_runs = manifest->n_segments = 0;
+	for (uint32_t i = 0; i < set->n; i++)
+		segments += set->runs[i]->n;
 	if (!set->n)
 		return 0;
 	manifest->runs = memory_alloc(&cold->memory, set->n * sizeof(manifest->runs[0]));
-	if (!manifest->runs)
-		return -ENOMEM;
+	manifest->segments = memory_alloc(&cold->memory, segments * sizeof(manifest->segments[0]));
 	manifest->n_runs = set->n;
-	for (uint32_t i = 0; i < set->n; i++)
-		manifest->runs[i] = (struct manifest_run){ set->runs[i]->number,
-							   set->runs[i]->file_bytes,
-							   set->runs[i]->footer_hash };
+	manifest->n_segments = segments;
+	if (!manifest->runs || !manifest->segments)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < set->n; i++) {
+		const struct run *run = set->runs[i];
+		manifest->runs[i] = (struct manifest_run){ run->from.hash, run->shadowed, run->n,
+							   (uint16_t)run->from.space, run->level };
+		for (uint32_t k = 0; k < run->n; k++)
+			manifest->segments[at++] = (struct manifest_segment){
+				run->segment[k]->number, run->segment[k]->file_bytes,
+				run->segment[k]->footer_hash
+			};
+	}
 	return 0;
+}
+
+static void unlist_runs(struct cold *cold, struct manifest *manifest)
+{
+	if (manifest->runs)
+		memory_free(&cold->memory, manifest->runs,
+			    manifest->n_runs * sizeof(manifest->runs[0]));
+	if (manifest->segments)
+		memory_free(&cold->memory, manifest->segments,
+			    manifest->n_segments * sizeof(manifest->segments[0]));
 }
 
 static int write_manifest(struct cold *cold, const struct run_set *set)
@@ -157,14 +221,14 @@ static int write_manifest(struct cold *cold, const struct run_set *set)
 	uint64_t bytes = 0;
 	bool unsure = false;
 	int status = list_runs(cold, set, &next);
-	if (status)
-		return status;
 	next.generation++;
 	next.next_number = atomic_load(&cold->next_number);
 	for (uint32_t i = 0; i < set->n; i++)
-		if (set->runs[i]->footer.max_seq > next.max_seq)
-			next.max_seq = set->runs[i]->footer.max_seq;
-	status = manifest_write(&cold->memory, &cold->dir, &next, &bytes, &unsure);
+		if (set->runs[i]->max_seq > next.max_seq)
+			next.max_seq = set->runs[i]->max_seq;
+	if (!status)
+		status = manifest_write(&cold->memory, &cold->dir, &next, &bytes, &unsure);
+	unlist_runs(cold, &next);
 	if (!status) {
 		cold->manifest.generation = next.generation;
 		cold->manifest.max_seq = next.max_seq;
@@ -175,31 +239,58 @@ static int write_manifest(struct cold *cold, const struct run_set *set)
 	} else if (unsure && !atomic_exchange(&cold->failed, 1)) {
 		/* Either state may come up after a restart: no file may go that one of them names. */
 		cold_say(cold, "cold tier %s: syncing the directory failed (%s): no more writes; "
-			       "check the device and reopen", cold->dir.name, strerrordesc_np(-status));
+			       "check the device and reopen", cold->dir.name,
+			 strerrordesc_np(-status));
 	}
-	if (next.runs)
-		memory_free(&cold->memory, next.runs, next.n_runs * sizeof(next.runs[0]));
 	return status;
+}
+
+/* The set lives. */
+static void set_enlist(struct cold *cold, struct run_set *set, struct run_set *before)
+{
+	pthread_mutex_lock(&cold->dead_lock);
+	set->generation = cold->manifest.generation;
+	set->older = before;
+	if (before)
+		before->newer = set;
+	else
+		cold->oldest_set = set;
+	pthread_mutex_unlock(&cold->dead_lock);
+}
+
+void set_begin(struct cold *cold, struct run_set *set)
+{
+	set_enlist(cold, set, NULL);
+	atomic_store(&cold->set, set);
 }
 
 int set_install(struct cold *cold, struct run_set *set)
 {
-	fit_filters(cold, set);
 	int status = write_manifest(cold, set);
 	if (status)
 		return status;
-	for (uint32_t i = 0; i < set->n; i++) {
-		if (set->filters[i] || !set->runs[i]->filter)
-			continue;
-		run_filter_unref(cold, set->runs[i]->filter);
-		set->runs[i]->filter = NULL;
-	}
-	struct run_set *old = atomic_exchange(&cold->set, set);
-	if (old) {
-		gate_wait(&cold->gate);
-		set_unpin(cold, old);
-	}
+	struct run_set *old = atomic_load(&cold->set);
+	set_enlist(cold, set, old);
+	atomic_store(&cold->set, set);
+	gate_wait(&cold->gate);
+	set_unpin(cold, old);
+	if (atomic_load(&cold->filter_used) > cold->filter_bytes)
+		fit_filters(cold, set);
 	return 0;
+}
+
+int set_reinstall(struct cold *cold)
+{
+	const struct run_set *old = atomic_load(&cold->set);
+	struct run_set *set = set_copy(cold);
+	if (!set)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < old->n; i++)
+		set_append(set, old->runs[i]);
+	int status = set_install(cold, set);
+	if (status)
+		set_discard(cold, set);
+	return status;
 }
 
 int set_save(struct cold *cold)
@@ -214,30 +305,82 @@ bool set_visible(const struct run_set *set, const struct ident *ident, uint64_t 
 	for (uint32_t i = 0; i < set->n_erasures; i++) {
 		const struct cold_erasure *erasure = &set->erasures[i];
 		if (erasure->hash == hash && seq < erasure->below_seq &&
-		    !ident_compare(&erasure->ident, ident))
+		    ident_equal(&erasure->ident, ident))
 			return false;
 	}
 	return true;
 }
 
+/* ---- What is of no use any more ---- */
+
+void set_punch_later(struct cold *cold, struct segment *segment, uint64_t upto)
+{
+	upto &= ~(uint64_t)(FORMAT_PAGE - 1);
+	uint64_t from = segment->punched > FORMAT_PAGE ? segment->punched : FORMAT_PAGE;
+	if (upto < from + (1u << 20))
+		return; /* not worth it */
+	struct punch *punch = memory_alloc(&cold->memory, sizeof(*punch));
+	if (!punch)
+		return; /* the bytes go with the file */
+	atomic_fetch_add_explicit(&segment->refs, 1, memory_order_relaxed);
+	segment->punched = upto;
+	*punch = (struct punch){ segment, upto, cold->manifest.generation, NULL };
+	pthread_mutex_lock(&cold->dead_lock);
+	struct punch **end = &cold->punches;
+	while (*end)
+		end = &(*end)->next;
+	*end = punch;
+	pthread_mutex_unlock(&cold->dead_lock);
+}
+
+/* Those whose sets are gone; they are in the order of generations. */
+static unsigned bury_punches(struct cold *cold)
+{
+	unsigned n = 0;
+	for (;;) {
+		pthread_mutex_lock(&cold->dead_lock);
+		struct punch *punch = cold->punches;
+		uint64_t oldest = cold->oldest_set ? cold->oldest_set->generation : UINT64_MAX;
+		if (punch && punch->generation > oldest)
+			punch = NULL;
+		if (punch)
+			cold->punches = punch->next;
+		pthread_mutex_unlock(&cold->dead_lock);
+		if (!punch)
+			return n;
+		struct segment *segment = punch->segment;
+		struct file_stat before, after;
+		/* What the file system gave back, not what was asked of it. */
+		if (!atomic_load(&cold->failed) && !file_stat(&segment->file, &before) &&
+		    !file_punch(&segment->file, FORMAT_PAGE, punch->upto - FORMAT_PAGE) &&
+		    !file_stat(&segment->file, &after) && after.allocated < before.allocated) {
+			cold_give(cold, before.allocated - after.allocated);
+			atomic_fetch_add(&segment->given, before.allocated - after.allocated);
+		}
+		segment_unref(cold, segment);
+		memory_free(&cold->memory, punch, sizeof(*punch));
+		n++;
+	}
+}
+
 unsigned cold_bury(struct cold *cold)
 {
+	unsigned n = bury_punches(cold);
 	pthread_mutex_lock(&cold->dead_lock);
-	struct run *run = cold->dead;
+	struct segment *segment = cold->dead;
 	cold->dead = NULL;
 	pthread_mutex_unlock(&cold->dead_lock);
-	unsigned n = 0;
-	while (run) {
-		struct run *next = run->dead_next;
-		char name[RUN_NAME_BYTES];
-		run_name(run->number, name);
+	while (segment) {
+		struct segment *next = segment->dead_next;
+		char name[SEGMENT_NAME_BYTES];
+		segment_name(segment->number, name);
 		/* A file that cannot be unlinked is an orphan: the next open removes it. */
-		if (atomic_load(&run->obsolete) && !atomic_load(&cold->failed)) {
+		if (atomic_load(&segment->obsolete) && !atomic_load(&cold->failed)) {
 			file_unlink(&cold->dir, name);
-			cold_give(cold, run->file_bytes);
+			cold_give(cold, segment->file_bytes - atomic_load(&segment->given));
 		}
-		run_free(cold, run);
-		run = next;
+		segment_free(cold, segment);
+		segment = next;
 		n++;
 	}
 	return n;

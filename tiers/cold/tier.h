@@ -3,16 +3,17 @@
  * The inside of the cold tier, for the files of tiers/cold only.
  *
  * Locks, in the order in which they are taken:
- *   job->lock       one job's state; only ever tried, not waited for, by cold_work
+ *   job->lock       one job's state; only ever tried, not waited for
  *   edit            the manifest, the list of runs and what decides it; held over the manifest's writes
  *   writers_lock    tickets of open writers
- *   dead_lock       the list of dead runs
+ *   dead_lock       the lists of what is to be closed or given back, and of the sets that live
  * Readers take none: they enter the gate, load the set, and count themselves into it if they stay.
  *
  * Order of runs. A set's runs go from the newest to the oldest, and for every identity the versions in
  * them go down in that order: a writer that holds a version older than what others published since it
  * was opened leaves that version out (writer.c), and merges take neighbours only. So the first
- * record found is the newest one.
+ * record found is the newest one. Runs between which a merge is under way share the order of records:
+ * what comes out has the records below a point, what goes in counts from that point on.
  */
 #ifndef TIERS_COLD_TIER_H
 #define TIERS_COLD_TIER_H
@@ -21,13 +22,14 @@
 #include "tiers/cold/gate.h"
 #include "tiers/cold/manifest.h"
 #include "tiers/cold/memory.h"
-#include "tiers/cold/run.h"
+#include "tiers/cold/segment.h"
 
 #include <pthread.h>
 
-#define COLD_RUNS_MAX 64u  /* in a set */
-#define COLD_RUNS_HARD 40u /* publishing compacts before it goes beyond */
+#define COLD_RUNS_MAX 128u /* in a set */
 #define COLD_JOBS 3u
+#define COLD_RUNS_DEFAULT 64u
+#define COLD_GARBAGE_DEFAULT 80u /* percent */
 
 struct cold_erasure {
 	struct ident ident;
@@ -40,16 +42,21 @@ struct cold_erasure {
 struct run_set {
 	_Atomic uint32_t refs;  /* the tier's own, and readers that stay */
 	uint32_t n;
+	struct run *runs[COLD_RUNS_MAX]; /* a reference each; the newest first */
+	uint64_t below[256];    /* by space: records with smaller sequence numbers are dropped */
 	uint32_t n_erasures;
 	size_t erasure_bytes;
 	struct cold_erasure *erasures; /* memory_alloc(erasure_bytes) */
-	uint64_t below[256];    /* by space: records with smaller sequence numbers are dropped */
-	struct run_probe {
-		const struct filter_block *block; /* NULL: not in DRAM */
-		uint64_t blocks;
-	} probe[COLD_RUNS_MAX];
-	struct run *runs[COLD_RUNS_MAX];           /* a reference each */
-	struct run_filter *filters[COLD_RUNS_MAX]; /* a reference each, or NULL */
+	uint64_t generation;           /* of the manifest; under dead_lock, as the two below */
+	struct run_set *older, *newer; /* sets that live */
+};
+
+/* Bytes of a file that no run counts any more; given back when the sets that did are gone. */
+struct punch {
+	struct segment *segment; /* a reference */
+	uint64_t upto;
+	uint64_t generation;     /* of the first set that does not need them */
+	struct punch *next;
 };
 
 /* All relaxed. */
@@ -67,39 +74,47 @@ struct cold {
 	struct memory memory;
 	struct file dir, lock_file;
 	struct io_engine *engine;
-	uint64_t cap_bytes, filter_bytes, write_bytes_per_day;
+	uint64_t cap_bytes, filter_bytes, write_bytes_per_day, segment_bytes;
 	uint64_t (*clock_ms)(void *context);
 	void *clock_context;
 	void (*log)(void *context, const char *line);
 	void *log_context;
-	unsigned fan_in;
+	unsigned runs_max, garbage_percent;
 
 	struct gate gate;
 	_Atomic(struct run_set *) set;
 	_Atomic uint64_t next_number;
 	_Atomic uint64_t used_bytes;  /* of all files, those being written included */
 	_Atomic uint64_t filter_used; /* bytes of filters and fences in DRAM */
-	_Atomic uint32_t failed;      /* 1: the last write to the directory failed */
-	struct cold_counters counters;
+	_Atomic uint32_t failed;      /* 1: a sync of the directory failed: no more writes */
 	_Atomic uint64_t ticket;      /* of the last publication; changed under edit */
+	_Atomic uint32_t filters_out; /* 1: some segments' filters are not in DRAM */
+	struct cold_counters counters;
 
 	pthread_mutex_t edit;
 	/* under edit */
 	struct manifest manifest;     /* what lies on the device, but for the runs: those of the set */
 	uint64_t manifest_bytes;
 	bool filters_short;           /* said once: filters do not fit their cap */
+	bool full_merge;              /* one is under way */
+	uint64_t weighed_generation, weighed_ms; /* when garbage was last estimated */
+	bool garbage_due;
 
 	pthread_mutex_t writers_lock;
 	struct cold_writer *writers;  /* under writers_lock: open ones */
 
 	pthread_mutex_t dead_lock;
-	struct run *dead;             /* under dead_lock */
+	/* under dead_lock */
+	struct segment *dead;
+	struct punch *punches;
+	struct run_set *oldest_set;
 
 	struct merge_job *jobs[COLD_JOBS]; /* const after open; their insides: compact.c */
 	pthread_mutex_t bucket_lock;
-	int64_t bucket;               /* under bucket_lock: device bytes that compaction may write */
-	uint64_t bucket_ms;           /* under bucket_lock: when it was last filled */
-	uint64_t bucket_written;      /* under bucket_lock: device bytes that it knows of */
+	/* under bucket_lock */
+	int64_t bucket;               /* device bytes that compaction may write */
+	uint64_t bucket_ms;           /* when it was last filled */
+	uint64_t bucket_written;      /* device bytes that it knows of */
 };
 
 static inline uint64_t count(_Atomic uint64_t *counter, uint64_t n)
@@ -111,8 +126,8 @@ static inline uint64_t count(_Atomic uint64_t *counter, uint64_t n)
 /* Takes room for bytes more of files: -ENOSPC beyond the cap. Only merges may take its last part. */
 int cold_take(struct cold *cold, uint64_t bytes, bool merging);
 void cold_give(struct cold *cold, uint64_t bytes);
-/* Records in all runs, and so many more. */
-uint64_t cold_records(struct cold *cold, uint64_t more);
+/* Bytes at which a segment is ended. */
+uint64_t cold_segment_bytes(struct cold *cold);
 void cold_say(struct cold *cold, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- set.c: run sets ---- */
@@ -121,38 +136,57 @@ struct run_set *set_pin(struct cold *cold);
 void set_unpin(struct cold *cold, struct run_set *set);
 /* A set with what the manifest says, but without runs, not published yet. Under edit. NULL: no memory. */
 struct run_set *set_copy(struct cold *cold);
-/* Takes one more reference to the run. */
-void set_append(struct run_set *set, struct run *run);
+/* Takes one more reference to the run. -ENOSPC: there are too many. */
+int set_append(struct run_set *set, struct run *run);
 /* Frees a set that was not published. */
 void set_discard(struct cold *cold, struct run_set *set);
+/* The first set of a tier that is being opened: as the manifest says. */
+void set_begin(struct cold *cold, struct run_set *set);
 /* Writes the manifest for the set and, if that worked, publishes it and waits until nobody can come by
  * the old one. On errors nothing changed and the set is still the caller's. Under edit. */
 int set_install(struct cold *cold, struct run_set *set);
+/* The same with the present runs, for changes of the manifest's other parts. */
+int set_reinstall(struct cold *cold);
 /* Writes the manifest for the present set. Under edit. */
 int set_save(struct cold *cold);
 /* Is a found version visible? (neither of a dropped space nor erased; it may be a tombstone or expired) */
 bool set_visible(const struct run_set *set, const struct ident *ident, uint64_t hash, uint64_t seq);
-void run_unref(struct cold *cold, struct run *run);
-/* Closes and unlinks dead runs. Their number. */
+/* Could the run hold a record of the point, as far as DRAM knows? Enters the gate. */
+bool set_may_hold(struct cold *cold, const struct run *run, struct point point);
+/* The file's bytes before `upto` (and after its header's page) count for no set from the present one on;
+ * the segment stays. Under edit. */
+void set_punch_later(struct cold *cold, struct segment *segment, uint64_t upto);
+/* Closes and unlinks dead segments, gives back punched bytes. How many things it did. */
 unsigned cold_bury(struct cold *cold);
-/* Could the i-th run hold a record of that hash, as far as DRAM knows? */
-static inline bool set_may_hold(const struct run_set *set, uint32_t i, uint64_t hash)
-{
-	const struct run_probe *probe = &set->probe[i];
-	return !probe->block || filter_test(probe->block, probe->blocks, hash);
-}
+/* Brings a filter that is out of DRAM back in, if it fits. OK or MISS. */
+int set_load_filters(struct cold *cold);
 
 /* ---- read.c ---- */
-/* One synchronous search of one run, with the calling thread. THERMO_OK: *seq is the version's. */
+/* One synchronous search of one run, with the calling thread. THERMO_OK: *seq is the version's, *segment
+ * (if not NULL) where it is. */
 struct run_reader; /* its buffers */
 int run_reader_open(struct cold *cold, struct run_reader **reader);
 void run_reader_close(struct cold *cold, struct run_reader **reader);
 int run_reader_find(struct cold *cold, struct run_reader *reader, const struct run *run,
-		    const struct ident *ident, uint64_t *seq);
+		    const struct ident *ident, uint64_t hash, uint64_t *seq,
+		    struct segment **segment);
 
 /* ---- writer.c ---- */
 /* Every open writer was opened after the publication with that ticket. */
 bool writers_all_after(struct cold *cold, uint64_t ticket);
+
+/* ---- pick.c: what is to be merged ---- */
+struct window {
+	uint32_t first, n;        /* of the set's runs */
+	uint16_t level;           /* of what comes out */
+	bool full;                /* all runs: garbage goes */
+	struct segment *rewrite;  /* not NULL: this segment of that one run only */
+};
+/* Under edit. forced: whatever costs the least, to have fewer runs. */
+bool pick_window(struct cold *cold, const struct run_set *set, bool forced, struct window *window);
+/* Takes whole runs and segments out that are of no use, and joins runs that follow one another in the
+ * order of records. THERMO_OK if there were some, MISS, -errno. */
+int pick_tidy(struct cold *cold);
 
 /* ---- compact.c ---- */
 int jobs_open(struct cold *cold);
@@ -163,7 +197,7 @@ int cold_work_unbudgeted(struct cold *cold);
 int compact_below(struct cold *cold, uint32_t runs);
 
 /* ---- erase.c ---- */
-/* One step of erasing: marks runs that hold what is to be erased. OK: something to do was found. */
+/* One step of erasing: marks segments that hold what is to be erased. OK: something was done. */
 int erase_step(struct cold *cold);
 
 #endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Figures of the cold tier (not a test): loads records, overwriting some, with compaction in between, and
+ * prints what they cost.
+ *
+ *   cold_figures [records] [value bytes] [compressible percent] [records a run] [overwritten percent]
+ *
+ * Afterwards more runs are published, without compaction, up to 24, so that reads a hit are those at
+ * the largest number of runs. TMPDIR chooses the device.
+ */
+#include "tests/cold/bed.h"
+
+#include <fcntl.h>
+
+static double seconds(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static uint64_t argument(int argc, char **argv, int i, uint64_t otherwise)
+{
+	return argc > i ? strtoull(argv[i], NULL, 0) : otherwise;
+}
+
+static size_t key_of(uint64_t id, char *key)
+{
+	return (size_t)sprintf(key, "user:%011llu", (unsigned long long)(key_mix(id, 0x9e3779b97f4a7c15) % 99999999999ull));
+}
+
+static struct bed bed;
+static uint64_t value_len, compressible, seq, random_state;
+static double publish_seconds;
+static uint64_t published_bytes, publish_device_bytes;
+
+static void publish(uint64_t first, uint64_t n, uint64_t ids, uint64_t overwritten)
+{
+	struct cold_writer *writer;
+	static uint8_t value[COLD_VALUE_MAX];
+	char key[40];
+	if (cold_writer_open(bed.cold, &writer))
+		abort();
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t id = first + i;
+		if (first && bed_random(&random_state) % 100 < overwritten)
+			id = bed_random(&random_state) % ids;
+		for (uint64_t j = 0; j < value_len; j += 8) {
+			uint64_t word = bed_random(&random_state);
+			if (j % 200 < 2 * compressible)
+				word = 0x3030303030303030 + (word & 0x0707);
+			memcpy(value + j, &word, 8);
+		}
+		struct cold_record record = bed_record(1, key, key_of(id, key), value, value_len, ++seq);
+		if (cold_writer_add(writer, &record))
+			abort();
+	}
+	uint64_t before = bed_stats(&bed).device_write_bytes;
+	published_bytes += cold_writer_bytes(writer);
+	double start = seconds();
+	int status = cold_writer_publish(&writer);
+	publish_seconds += seconds() - start;
+	publish_device_bytes += bed_stats(&bed).device_write_bytes - before;
+	if (status) {
+		printf("publish: %s\n", strerrordesc_np(-status));
+		exit(1);
+	}
+}
+
+static int by_value(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+	return x < y ? -1 : x > y;
+}
+
+static void measure_gets(uint64_t ids, bool hits)
+{
+	enum { N = 20000 };
+	static double latency[N];
+	struct thermo_stats before = bed_stats(&bed);
+	char key[40];
+	uint64_t found = 0;
+	for (int i = 0; i < N; i++) {
+		struct cold_record record;
+		static char value[COLD_VALUE_MAX];
+		uint64_t id = bed_random(&random_state) % ids + (hits ? 0 : ids * 4);
+		size_t len = key_of(id, key);
+		double start = seconds();
+		found += !bed_get_key(&bed, 1, key, len, 0, value, sizeof(value), &record);
+		latency[i] = seconds() - start;
+	}
+	struct thermo_stats stats = bed_stats(&bed);
+	qsort(latency, N, sizeof(latency[0]), by_value);
+	printf("%s: found %llu of %d, device reads %.4f a get, false positives %.4f a get, "
+	       "p50 %.1f us, p99 %.1f us\n", hits ? "gets of keys that are there" : "gets of others",
+	       (unsigned long long)found, N,
+	       (double)(stats.device_reads - before.device_reads) / N,
+	       (double)(stats.filter_false_positives - before.filter_false_positives) / N,
+	       latency[N / 2] * 1e6, latency[N - N / 100] * 1e6);
+}
+
+static void measure_device(void)
+{
+	enum { N = 5000 };
+	static double latency[N];
+	char path[600] = "";
+	off_t largest = 0;
+	DIR *dir = opendir(bed.scratch.path);
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		char name[600];
+		snprintf(name, sizeof(name), "%s/%s", bed.scratch.path, entry->d_name);
+		int fd = open(name, O_RDONLY);
+		off_t size = lseek(fd, 0, SEEK_END);
+		close(fd);
+		if (size > largest && strstr(name, ".run")) {
+			largest = size;
+			memcpy(path, name, sizeof(path));
+		}
+	}
+	closedir(dir);
+	int fd = open(path, O_RDONLY | O_DIRECT);
+	if (fd < 0)
+		return;
+	void *page = aligned_alloc(4096, 4096);
+	for (int i = 0; i < N; i++) {
+		off_t at = (off_t)(bed_random(&random_state) % (uint64_t)(largest / 4096)) * 4096;
+		double start = seconds();
+		if (pread(fd, page, 4096, at) != 4096)
+			break;
+		latency[i] = seconds() - start;
+	}
+	qsort(latency, N, sizeof(latency[0]), by_value);
+	printf("device's own 4 KiB read: p50 %.1f us, p99 %.1f us\n", latency[N / 2] * 1e6,
+	       latency[N - N / 100] * 1e6);
+	free(page);
+	close(fd);
+}
+
+static void measure_may_contain(uint64_t ids)
+{
+	enum { N = 1000000 };
+	uint64_t yes = 0;
+	double start = seconds();
+	for (int i = 0; i < N; i++)
+		yes += cold_may_contain(bed.cold, 1, bed_random(&random_state));
+	printf("cold_may_contain: %.0f ns, wrong %.5f, with %llu runs\n",
+	       (seconds() - start) / N * 1e9, (double)yes / N,
+	       (unsigned long long)bed_stats(&bed).cold_runs);
+	(void)ids;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t records = argument(argc, argv, 1, 1000000);
+	value_len = argument(argc, argv, 2, 200);
+	compressible = argument(argc, argv, 3, 50);
+	uint64_t run = argument(argc, argv, 4, 50000);
+	uint64_t overwritten = argument(argc, argv, 5, 0);
+	bed_prepare(&bed);
+	bed.options.filter_bytes = 1u << 30;
+	bed.options.fan_in = (unsigned)argument(argc, argv, 6, 0);
+	if (bed_open_tier(&bed))
+		return 1;
+	double work_seconds = 0;
+	uint64_t most = 0, ids = 0;
+	for (uint64_t at = 0; at < records; at += run) {
+		publish(at, run, ids + 1, overwritten);
+		ids = at + run;
+		double start = seconds();
+		bed_settle(&bed);
+		work_seconds += seconds() - start;
+		uint64_t runs = bed_stats(&bed).cold_runs;
+		most = runs > most ? runs : most;
+	}
+	struct thermo_stats stats = bed_stats(&bed);
+	uint64_t n = stats.cold_records, files = stats.cold_bytes;
+	printf("%llu records of 16 + %llu bytes, %llu%% compressible; %.1f MB; %llu runs (at most %llu)\n",
+	       (unsigned long long)n, (unsigned long long)value_len, (unsigned long long)compressible,
+	       (double)published_bytes / 1e6, (unsigned long long)stats.cold_runs,
+	       (unsigned long long)most);
+	printf("files: %.3f of keys and values; filters and fences %.2f bytes a key\n",
+	       (double)files / (double)stats.tier[THERMO_COLD].record_bytes,
+	       (double)stats.filter_bytes / (double)n);
+	printf("write amplification: %.2f of what was first written, %.2f of keys and values\n",
+	       (double)stats.device_write_bytes / (double)publish_device_bytes,
+	       (double)stats.device_write_bytes / (double)published_bytes);
+	printf("publish: %.0f MB/s of keys and values; compaction: %.0f MB/s read\n",
+	       (double)published_bytes / publish_seconds / 1e6,
+	       (double)stats.compaction_read_bytes / (work_seconds + 1e-9) / 1e6);
+	measure_may_contain(ids);
+	measure_gets(ids, true);
+	for (uint64_t i = stats.cold_runs; i < 24; i++)
+		publish(0, run, ids, 0);
+	measure_may_contain(ids);
+	measure_gets(ids, true);
+	measure_gets(ids, false);
+	measure_device();
+	bed_close_tier(&bed);
+	heap_close(&bed.heap);
+	scratch_close(&bed.scratch);
+	return 0;
+}

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The pure parts of the cold tier: checksum, blocks, packer, fences, filters, sort, manifest. */
+#include "tests/cold/bed.h"
+#include "tiers/cold/block.h"
+#include "tiers/cold/crc.h"
+#include "tiers/cold/fence.h"
+#include "tiers/cold/filter.h"
+#include "tiers/cold/manifest.h"
+#include "tiers/cold/memory.h"
+#include "tiers/cold/pack.h"
+#include "tiers/cold/sort.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+static struct budget budget;
+static struct memory memory;
+
+static int setup(void)
+{
+	budget_init(&budget, 1u << 30);
+	memory.budget = &budget;
+	return heap_open("libc", NULL, 256u << 20, NULL, &memory.heap, NULL);
+}
+
+static int teardown(void)
+{
+	bool clean = !heap_used(memory.heap) && !atomic_load(&budget.used);
+	heap_close(&memory.heap);
+	return clean ? 0 : -1;
+}
+
+static void crc_known_answers(void)
+{
+	uint8_t bytes[4000];
+	uint64_t random = 3;
+	/* RFC 3720, B.4 */
+	memset(bytes, 0, 32);
+	CU_ASSERT_EQUAL(crc_update(0, bytes, 32), 0x8a9136aau);
+	CU_ASSERT_EQUAL(crc_update_plain(0, bytes, 32), 0x8a9136aau);
+	memset(bytes, 0xff, 32);
+	CU_ASSERT_EQUAL(crc_update(0, bytes, 32), 0x62a8ab43u);
+	CU_ASSERT_EQUAL(crc_update(0, "123456789", 9), 0xe3069283u);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)bed_random(&random);
+	for (size_t len = 0; len < 300; len++)
+		CU_ASSERT_EQUAL(crc_update(7, bytes + len % 8, len),
+				crc_update_plain(7, bytes + len % 8, len));
+	CU_ASSERT_EQUAL(crc_update(crc_update(0, bytes, 1001), bytes + 1001, 2999),
+			crc_update(0, bytes, 4000));
+}
+
+/* ---- Records for tests: sorted identities of many shapes ---- */
+
+#define ITEMS 600
+
+struct items {
+	struct block_item item[ITEMS];
+	struct ident ident[ITEMS];
+	uint32_t n;
+	uint8_t *bytes;
+};
+
+static int by_ident(const void *a, const void *b)
+{
+	return ident_compare(a, b);
+}
+
+static uint32_t make_key(uint64_t *random, uint8_t *key)
+{
+	uint32_t len = 0;
+	key[len++] = (uint8_t)(bed_random(random) % 3);
+	switch (bed_random(random) % 4) {
+	case 0:
+		len += (uint32_t)sprintf((char *)key + 1, "user:%d", (int)(bed_random(random) % 900));
+		break;
+	case 1:
+		memset(key + 1, (int)(bed_random(random) % 2) * 0xff, 1024);
+		len += 1 + (uint32_t)(bed_random(random) % 1024);
+		break;
+	case 2:
+		len += (uint32_t)sprintf((char *)key + 1, "u");
+		while (len < 12 && bed_random(random) % 4)
+			key[len++] = (uint8_t)(bed_random(random) % 2);
+		break;
+	default:
+		for (uint32_t n = 1 + (uint32_t)(bed_random(random) % 20); n; n--)
+			key[len++] = (uint8_t)bed_random(random);
+	}
+	return len;
+}
+
+static void make_items(struct items *items, uint64_t *random, uint32_t value_max)
+{
+	items->n = 0;
+	items->bytes = malloc(ITEMS * (size_t)(IDENT_MAX + value_max));
+	CU_ASSERT_PTR_NOT_NULL_FATAL(items->bytes);
+	uint8_t *at = items->bytes;
+	for (int i = 0; i < ITEMS; i++) {
+		items->ident[i] = (struct ident){ at, make_key(random, at),
+						  bed_random(random) % 5 ? 0 : COLD_CHUNK };
+		at += items->ident[i].len;
+	}
+	qsort(items->ident, ITEMS, sizeof(items->ident[0]), by_ident);
+	for (int i = 0; i < ITEMS; i++) {
+		if (items->n && !ident_compare(&items->ident[items->n - 1], &items->ident[i]))
+			continue;
+		struct ident ident = items->ident[items->n] = items->ident[i];
+		struct block_item *item = &items->item[items->n++];
+		*item = (struct block_item){ ident.bytes, at, ident.len, 0, ident.chunk,
+					     bed_random(random) >> bed_random(random) % 64, 0 };
+		if (bed_random(random) % 4)
+			item->value_len = (uint32_t)(bed_random(random) % (value_max + 1));
+		if (bed_random(random) % 3 == 0)
+			item->expires_ms = bed_random(random) >> bed_random(random) % 64;
+		for (uint32_t j = 0; j < item->value_len; j++)
+			*at++ = (uint8_t)(j % 16 < 8 ? bed_random(random) : 'v');
+	}
+}
+
+static void expect_item(const struct block_cursor *cursor, const struct block_item *item)
+{
+	CU_ASSERT_EQUAL_FATAL(cursor->ident.len, item->ident_len);
+	CU_ASSERT_EQUAL_FATAL(memcmp(cursor->ident.bytes, item->ident, item->ident_len), 0);
+	CU_ASSERT_EQUAL_FATAL(cursor->flags, item->flags);
+	CU_ASSERT_EQUAL_FATAL(cursor->value_len, item->value_len);
+	CU_ASSERT_EQUAL_FATAL(memcmp(cursor->value, item->value, item->value_len), 0);
+	CU_ASSERT_EQUAL_FATAL(cursor->seq, item->seq);
+	CU_ASSERT_EQUAL_FATAL(cursor->expires_ms, item->expires_ms);
+}
+
+/* Packs all items with room as in pages; every block is decoded and compared. */
+static uint64_t pack_all(struct items *items, struct packer *packer)
+{
+	static uint8_t scratch[BLOCK_RAW_MAX], decoder_memory[256 << 10];
+	static struct block_cursor cursor;
+	struct block_decoder decoder;
+	struct packed packed;
+	uint64_t at = 64, wide = 0;
+	uint32_t added = 0, seen = 0;
+	CU_ASSERT_FATAL(block_decoder_bytes() <= sizeof(decoder_memory));
+	CU_ASSERT_EQUAL_FATAL(block_decoder_init(&decoder, decoder_memory, sizeof(decoder_memory)), 0);
+	packer_start(packer);
+	while (seen < items->n) {
+		while (added < items->n && !packer_ready(packer))
+			packer_add(packer, &items->item[added++]);
+		uint32_t room = FORMAT_PAGE - at % FORMAT_PAGE;
+		if (room < 512)
+			at += room, room = FORMAT_PAGE;
+		packer_cut(packer, room, &packed);
+		block_seal(packed.bytes, packed.codec, packed.stored, packed.raw, packed.records, 9, at);
+		size_t len = packed.stored + sizeof(struct block_header);
+		struct block_header header;
+		const uint8_t *payload;
+		CU_ASSERT_EQUAL_FATAL(block_check(packed.bytes, len, 9, at, &header), 0);
+		CU_ASSERT_EQUAL(block_check(packed.bytes, len, 8, at, &header), -EILSEQ);
+		CU_ASSERT_EQUAL(block_check(packed.bytes, len, 9, at + 1, &header), -EILSEQ);
+		CU_ASSERT_EQUAL(block_check(packed.bytes, len - 1, 9, at, &header), -EILSEQ);
+		CU_ASSERT_EQUAL_FATAL(block_unpack(&decoder, &header, packed.bytes, scratch,
+						   sizeof(scratch), &payload), 0);
+		CU_ASSERT_EQUAL_FATAL(block_first(&cursor, payload, header.raw, header.records), 0);
+		for (uint32_t i = 0; i < packed.records; i++) {
+			CU_ASSERT_EQUAL_FATAL(block_next(&cursor), THERMO_OK);
+			expect_item(&cursor, &items->item[seen + i]);
+		}
+		CU_ASSERT_EQUAL_FATAL(block_next(&cursor), THERMO_MISS);
+		CU_ASSERT(len <= room || packed.records == 1);
+		/* Found by identity, or found missing. */
+		uint32_t pick = seen + packed.records / 2;
+		block_first(&cursor, payload, header.raw, header.records);
+		CU_ASSERT_EQUAL(block_find(&cursor, &items->ident[pick]), THERMO_OK);
+		expect_item(&cursor, &items->item[pick]);
+		if (seen + packed.records < items->n) {
+			block_first(&cursor, payload, header.raw, header.records);
+			CU_ASSERT_EQUAL(block_find(&cursor, &items->ident[seen + packed.records]),
+					THERMO_MISS);
+		}
+		wide += at / FORMAT_PAGE != (at + len - 1) / FORMAT_PAGE;
+		at += len;
+		seen += packed.records;
+		packer_consume(packer, packed.records);
+	}
+	return at;
+}
+
+static void pack_random_items_decoded_same(void)
+{
+	static struct items items;
+	uint64_t random = suite_seed();
+	struct packer *packer;
+	CU_ASSERT_EQUAL_FATAL(packer_open(&memory, &packer), 0);
+	static const uint32_t sizes[] = { 0, 30, 300, 1000, 2100, 5000, 100000, COLD_VALUE_MAX };
+	for (unsigned s = 0; s < 8; s++) {
+		make_items(&items, &random, sizes[s]);
+		pack_all(&items, packer);
+		free(items.bytes);
+	}
+	packer_close(&packer);
+}
+
+/* Any bytes at all: an answer, and (under the sanitizers) no access out of bounds. */
+static void decode_mutated_blocks_no_harm(void)
+{
+	static struct items items;
+	static uint8_t payload[64 << 10], scratch[BLOCK_RAW_MAX], block[64 << 10];
+	static uint8_t decoder_memory[256 << 10], coder_memory[4 << 20];
+	static struct block_cursor cursor;
+	struct block_decoder decoder;
+	struct block_coder coder;
+	uint64_t random = suite_seed(), ends = 0;
+	CU_ASSERT_FATAL(block_coder_bytes() <= sizeof(coder_memory));
+	block_decoder_init(&decoder, decoder_memory, sizeof(decoder_memory));
+	CU_ASSERT_EQUAL_FATAL(block_coder_init(&coder, coder_memory, sizeof(coder_memory)), 0);
+	make_items(&items, &random, 60);
+	for (int round = 0; round < 30000; round++) {
+		uint32_t first = (uint32_t)(bed_random(&random) % (items.n - 40));
+		size_t raw = block_encode(&items.item[first], 20, payload);
+		enum block_codec codec = (enum block_codec)(bed_random(&random) % 3);
+		size_t stored = block_pack(&coder, codec, payload, raw, block + 16, sizeof(block) - 16);
+		block_seal(block, codec, (uint32_t)stored, (uint32_t)raw, 20, 1, 1);
+		for (uint64_t n = 1 + bed_random(&random) % 4; n; n--) {
+			size_t at = bed_random(&random) % (stored + 16);
+			if (bed_random(&random) % 4 == 0)
+				at = bed_random(&random) % 24;
+			block[at] = (uint8_t)bed_random(&random);
+		}
+		/* A copy of exactly that length, so that a sanitizer sees one byte too far. */
+		uint8_t *exact = malloc(stored + 16);
+		struct block_header header;
+		const uint8_t *got;
+		memcpy(exact, block, stored + 16);
+		if (!block_header_check(exact, stored + 16, &header) &&
+		    !block_unpack(&decoder, &header, exact, scratch, sizeof(scratch), &got) &&
+		    !block_first(&cursor, got, header.raw, header.records)) {
+			int status;
+			uint32_t n = 0;
+			while (!(status = block_next(&cursor)))
+				n += cursor.value_len ? cursor.value[cursor.value_len - 1] & 0 : 1;
+			CU_ASSERT(status == THERMO_MISS || status == -EILSEQ);
+			ends++;
+		}
+		free(exact);
+	}
+	CU_ASSERT(ends > 1000);
+	free(items.bytes);
+}
+
+/* ---- Fences ---- */
+
+static void fence_random_blocks_right_one_found(void)
+{
+	static struct items items;
+	static struct fence_builder builder;
+	uint64_t random = suite_seed();
+	for (int round = 0; round < 60; round++) {
+		uint32_t firsts[ITEMS], blocks = 0, k = 0;
+		uint64_t starts[ITEMS + 1], at = 64;
+		make_items(&items, &random, 0);
+		fence_start(&builder, &memory, 5);
+		while (k < items.n) {
+			firsts[blocks] = k;
+			starts[blocks] = at;
+			uint64_t len = 1 + bed_random(&random) % 9000;
+			CU_ASSERT_EQUAL_FATAL(fence_add(&builder, k ? &items.ident[k - 1] : NULL,
+							&items.ident[k], at, at + len), 0);
+			at += len + bed_random(&random) % 100;
+			blocks++;
+			k += 1 + (uint32_t)(bed_random(&random) % 4);
+		}
+		starts[blocks] = at;
+		CU_ASSERT_EQUAL_FATAL(fence_finish(&builder), 0);
+		CU_ASSERT_EQUAL_FATAL(fence_check(builder.pages, builder.n, 5, 64, at), 0);
+		CU_ASSERT_EQUAL(fence_check(builder.pages, builder.n, 6, 64, at), -EILSEQ);
+		CU_ASSERT_EQUAL(fence_check(builder.pages, builder.n, 5, 65, at), -EILSEQ);
+		struct fence_cursor cursor = { 0 }, walk = { 0 };
+		struct fence_place place;
+		for (uint32_t b = 0; b < blocks; b++) {
+			uint32_t end = b + 1 < blocks ? firsts[b + 1] : items.n;
+			CU_ASSERT_EQUAL_FATAL(fence_place(builder.pages, builder.n, &walk, &place), 0);
+			CU_ASSERT_EQUAL_FATAL(place.start, starts[b]);
+			CU_ASSERT_FATAL(place.end > starts[b] && place.end <= starts[b + 1]);
+			for (k = firsts[b]; k < end; k++) {
+				CU_ASSERT_EQUAL_FATAL(fence_find(builder.pages, builder.n,
+								 &items.ident[k], &cursor), 0);
+				fence_place(builder.pages, builder.n, &cursor, &place);
+				CU_ASSERT_EQUAL_FATAL(place.start, starts[b]);
+			}
+			fence_step(builder.pages, &walk);
+		}
+		CU_ASSERT_EQUAL(fence_place(builder.pages, builder.n, &walk, &place), THERMO_MISS);
+		struct ident least = { (const uint8_t *)"", 1, 0 };
+		if (ident_compare(&least, &items.ident[0]) < 0)
+			CU_ASSERT_EQUAL(fence_find(builder.pages, builder.n, &least, &cursor),
+					THERMO_MISS);
+		/* Pages with wrong bytes and right checksums are found out, or harmless. */
+		for (int i = 0; i < 50; i++) {
+			uint64_t p = bed_random(&random) % builder.n;
+			uint8_t *page = builder.pages + p * FORMAT_PAGE;
+			page[4 + bed_random(&random) % 300] = (uint8_t)bed_random(&random);
+			uint32_t crc = crc_placed(5, p, page + 4, FORMAT_PAGE - 4);
+			memcpy(page, &crc, 4);
+			if (fence_check(builder.pages, builder.n, 5, 64, at))
+				continue;
+			for (k = 0; k < items.n; k += 7)
+				if (!fence_find(builder.pages, builder.n, &items.ident[k], &cursor))
+					fence_place(builder.pages, builder.n, &cursor, &place);
+		}
+		fence_abort(&builder);
+		free(items.bytes);
+	}
+}
+
+/* ---- Filters ---- */
+
+static double measure_filter(unsigned bits, uint64_t keys, bool fold)
+{
+	uint64_t blocks = filter_blocks(fold ? keys * 2 : keys, bits), random = bits, wrong = 0;
+	struct filter_block *filter = aligned_alloc(64, blocks * sizeof(*filter));
+	memset(filter, 0, blocks * sizeof(*filter));
+	for (uint64_t i = 0; i < keys; i++)
+		filter_add(filter, blocks, key_hash(1, &i, 8, 0));
+	if (fold)
+		blocks = filter_fold(filter, blocks);
+	for (uint64_t i = 0; i < keys; i++)
+		if (!filter_test(filter, blocks, key_hash(1, &i, 8, 0)))
+			CU_FAIL("a key is not found");
+	for (uint64_t i = 0; i < 2000000; i++)
+		wrong += filter_test(filter, blocks, bed_random(&random));
+	free(filter);
+	return (double)wrong / 2e6;
+}
+
+static void filter_sizes_false_positives_as_planned(void)
+{
+	static const struct {
+		unsigned bits;
+		double most;
+	} sizes[] = { { 14, 2.2e-3 }, { 16, 9.5e-4 }, { 18, 4.8e-4 }, { 20, 2.7e-4 },
+		      { 24, 1.1e-4 }, { 28, 5.5e-5 } };
+	for (unsigned i = 0; i < 6; i++) {
+		double rate = measure_filter(sizes[i].bits, 200000, false);
+		printf("  %u bits: %.6f\n", sizes[i].bits, rate);
+		CU_ASSERT(rate < sizes[i].most);
+	}
+	CU_ASSERT(measure_filter(16, 200000, true) < 9.5e-4);
+}
+
+static void filter_bits_any_tier_sum_bounded(void)
+{
+	static const double rates[29] = { [14] = 1.9e-3, [15] = 1.3e-3, [16] = 9.1e-4, [17] = 6.5e-4,
+					  [18] = 4.8e-4, [20] = 2.6e-4, [22] = 1.6e-4, [24] = 1.0e-4,
+					  [28] = 4.0e-5 };
+	/* A tier that grew by runs of one size, merged four to one: the most runs there can be. */
+	for (unsigned levels = 1; levels <= 8; levels++) {
+		double sum = 0;
+		uint64_t size = 1, total = 0;
+		for (unsigned l = 0; l < levels; l++, size *= 4)
+			total += 3 * size * 100000;
+		size = 1;
+		for (unsigned l = 0; l < levels; l++, size *= 4)
+			sum += 3 * rates[filter_bits(size * 100000, total)];
+		CU_ASSERT(sum < 0.02);
+	}
+}
+
+/* ---- Sort ---- */
+
+static void sort_random_entries_ordered(void)
+{
+	static struct items items;
+	uint64_t random = suite_seed();
+	for (int round = 0; round < 20; round++) {
+		make_items(&items, &random, 0);
+		char *arena = malloc(2 * ITEMS * (sizeof(struct held) + IDENT_MAX + 8));
+		struct sort_entry entries[2 * ITEMS];
+		size_t at = 0, n = 0;
+		for (uint32_t i = 0; i < items.n * (1 + (round & 1u)); i++) {
+			const struct block_item *item = &items.item[i % items.n];
+			entries[n].at = at;
+			struct held *held = sort_held(arena, &entries[n++]);
+			*held = (struct held){ .seq = i + 1, .ident_len = (uint16_t)item->ident_len,
+					       .flags = item->flags };
+			memcpy(held + 1, item->ident, item->ident_len);
+			at += (sizeof(*held) + item->ident_len + 7) & ~(size_t)7;
+		}
+		for (size_t i = n; i > 1; i--) {
+			size_t j = bed_random(&random) % i;
+			struct sort_entry swap = entries[j];
+			entries[j] = entries[i - 1];
+			entries[i - 1] = swap;
+		}
+		sort_entries(arena, entries, n);
+		for (size_t i = 1; i < n; i++) {
+			const struct held *a = sort_held(arena, &entries[i - 1]);
+			const struct held *b = sort_held(arena, &entries[i]);
+			struct ident p = { (const uint8_t *)(a + 1), a->ident_len, a->flags & COLD_CHUNK };
+			struct ident q = { (const uint8_t *)(b + 1), b->ident_len, b->flags & COLD_CHUNK };
+			int order = ident_compare(&p, &q);
+			CU_ASSERT_FATAL(order < 0 || (!order && a->seq > b->seq));
+		}
+		free(arena);
+		free(items.bytes);
+	}
+}
+
+/* ---- Manifest ---- */
+
+static void manifest_mutated_error_or_same(void)
+{
+	struct manifest_run runs[3] = { { 4, 8192, 1 }, { 2, 8192, 2 }, { 3, 12288, 3 } };
+	struct manifest_key keys[2] = { { 9, 3, 1, 0, "abc" }, { 8, 8, 2, COLD_CHUNK, "12345678" } };
+	struct manifest manifest = { .generation = 5, .next_number = 7, .max_seq = 99,
+				     .runs = runs, .n_runs = 3, .keys = keys, .n_keys = 2,
+				     .meta = (uint8_t *)"metadata!", .meta_bytes = 9 }, got;
+	const char *why;
+	uint8_t bytes[1024];
+	uint64_t random = suite_seed();
+	manifest.below[7] = 70;
+	size_t len = manifest_bytes(&manifest);
+	CU_ASSERT_FATAL(len <= sizeof(bytes));
+	manifest_encode(&manifest, bytes);
+	CU_ASSERT_EQUAL_FATAL(manifest_decode(&memory, bytes, len, &got, &why), 0);
+	CU_ASSERT_EQUAL(got.max_seq, 99);
+	CU_ASSERT_EQUAL(got.below[7], 70);
+	CU_ASSERT_EQUAL(memcmp(got.runs, runs, sizeof(runs)), 0);
+	CU_ASSERT_EQUAL(got.keys[1].key_len, 8);
+	CU_ASSERT_EQUAL(memcmp(got.meta, "metadata!", 9), 0);
+	manifest_clear(&memory, &got);
+	for (int round = 0; round < 20000; round++) {
+		uint8_t bad[1024];
+		memcpy(bad, bytes, len);
+		size_t cut = round % 3 ? len : bed_random(&random) % (len + 1);
+		bad[bed_random(&random) % len] ^= (uint8_t)(1u << bed_random(&random) % 8);
+		if (round % 2 && cut >= 8) { /* past the checksum, to the parts */
+			uint64_t hash = XXH3_64bits(bad, cut - 8);
+			uint32_t as_said = (uint32_t)cut;
+			memcpy(bad + 12, &as_said, 4);
+			hash = XXH3_64bits(bad, cut - 8);
+			memcpy(bad + cut - 8, &hash, 8);
+		}
+		int status = manifest_decode(&memory, bad, cut, &got, &why);
+		CU_ASSERT(round % 2 || status == -EILSEQ);
+		CU_ASSERT(!status || status == -EILSEQ || status == -EPROTO);
+		manifest_clear(&memory, &got);
+	}
+}
+
+static const struct suite_case cases[] = {
+	SUITE_CASE(crc_known_answers),
+	SUITE_CASE(pack_random_items_decoded_same),
+	SUITE_CASE(decode_mutated_blocks_no_harm),
+	SUITE_CASE(fence_random_blocks_right_one_found),
+	SUITE_CASE(filter_sizes_false_positives_as_planned),
+	SUITE_CASE(filter_bits_any_tier_sum_bounded),
+	SUITE_CASE(sort_random_entries_ordered),
+	SUITE_CASE(manifest_mutated_error_or_same),
+};
+
+int main(void)
+{
+	return suite_run("block", setup, teardown, cases, SUITE_COUNT(cases));
+}
