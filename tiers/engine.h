@@ -438,7 +438,7 @@ void write_dead(char *to, uint32_t bytes);
 void segment_note(struct segment *segment, uint64_t seq, uint64_t expires_ms);
 /* Seals what is open in the lane; under lock. */
 void segment_seal(struct thermo *c, struct segment *segment);
-struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsigned tier,
+struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
 			     unsigned queue, unsigned klass, uint32_t leave);
 void stripe_bump(struct thermo *c, uint64_t hash);
 

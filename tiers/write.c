@@ -74,7 +74,7 @@ static void note_age(struct thermo *c, uint64_t ms)
 	c->age[c->ages++].ms = ms;
 }
 
-struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsigned tier,
+struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
 			     unsigned queue, unsigned klass, uint32_t leave)
 {
 	struct segment *s = pool_take(&c->pool[tier], leave);
@@ -155,7 +155,7 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 		if (!full && too_many_open(c, space, lane))
 			seal_oldest_lane(c);
 		struct segment *s =
-			segment_open(c, space, tier, queue, klass, c->reserve[tier]);
+			segment_begin(c, space, tier, queue, klass, c->reserve[tier]);
 		ok = s != NULL;
 		if (ok) {
 			if (full)
