@@ -220,7 +220,7 @@ again() {
 
 again
 cases=$((cases + 1))
-[ -n "$run" ] || wrong "the cold directory holds no segment: nothing to damage"
+[ -n "$run" ] || wrong "the cold directory holds no run: nothing to damage"
 if [ -n "$run" ]; then
 	size=$(stat -c %s "$run")
 	flip "$run" $((size - 4096)) # the footer
