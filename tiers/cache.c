@@ -234,8 +234,11 @@ static int open_cold(struct thermo *c, struct thermo_error *error)
 	if (!budget_take(&c->budget, all))
 		return error_set(error, -ENOMEM, "dram: no room for filters and buffers of cold");
 	budget_init(&c->cold_budget, all);
+	/* A scan and a merge hold buffers of every run: few runs where memory is scarce. */
+	uint64_t runs_max = all / MIB < 16 ? 16 : all / MIB > 64 ? 64 : all / MIB;
 	struct cold_options cold = {
 		.dir = o->cold_dir,
+		.runs_max = (unsigned)runs_max,
 		.io = o->io,
 		.cap_bytes = o->cold_bytes,
 		.filter_bytes = o->filter_bytes,
