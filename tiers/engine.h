@@ -335,7 +335,9 @@ struct found {
 #define PROBES 64 /* of a batch at a time */
 struct probe {
 	uint64_t hash;
-	uint64_t view; /* of the index, when its tags were compared */
+	uint64_t view;  /* of the index, when its tags were compared */
+	uint64_t place; /* of the first match, or INDEX_NOWHERE; as long as the epoch lasts */
+	struct index_slot at;
 };
 
 struct lookup_ops {
@@ -348,12 +350,14 @@ struct lookup_ops {
 			   struct thermo_request *request);
 	/* Inside an epoch. false if not in the index. */
 	bool (*find)(const struct thermo *c, const struct key *key, struct found *found);
-	/* Two halves of a batch of at most PROBES gets, inside one epoch: probe hashes, prefetches and
-	 * marks status LOOKUP_ABSENT where no tag matches; fetch does the rest, like get. */
-	void (*probe)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
-		      struct probe *probes);
-	void (*fetch)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
-		      struct probe *probes);
+	/* Two halves of a batch of at most PROBES gets, each inside an epoch: probe hashes, prefetches
+	 * and marks status LOOKUP_ABSENT where no tag matches, and tells how many those are; fetch does
+	 * the rest, like get, and tells how many have no outcome yet (status >= LOOKUP_ABSENT). same: it
+	 * is still the epoch of the probe. */
+	unsigned (*probe)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+			  struct probe *probes);
+	unsigned (*fetch)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+			  struct probe *probes, bool same);
 };
 const struct lookup_ops *lookup_choose(void);
 

@@ -287,63 +287,118 @@ static bool find(const struct thermo *c, const struct key *key, struct found *fo
 	return find_record(c, key->hash, key->identity, key->bytes, key->len, found) != NULL;
 }
 
-static void probe(struct thermo *c, struct thermo_request *const *requests, unsigned n,
-		  struct probe *probes)
+/* From the head to the end of what is wanted; the number of lines depends on sizes only, so that the
+ * loop's end is guessed right. */
+INLINE void prefetch_record(const char *record, size_t wanted)
+{
+	__builtin_prefetch(record);
+	__builtin_prefetch(record + 64);
+	__builtin_prefetch(record + wanted - 1);
+	for (size_t at = 128; unlikely(at < wanted); at += 64)
+		__builtin_prefetch(record + at);
+}
+
+static unsigned probe(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+		      struct probe *probes)
 {
 	const struct index *ix = c->index;
 	uint64_t view = index_view(ix);
+	unsigned absent = 0;
 	for (unsigned i = 0; i < n; i++)
 		__builtin_prefetch(requests[i]->key);
 	for (unsigned i = 0; i < n; i++) {
 		const struct thermo_request *r = requests[i];
-		probes[i].hash = key_hash(r->space->id, r->key, r->key_len, 0);
+		uint64_t seed = r->space->hash_seed, hash;
+		hash = likely(r->key_len == 16) ? key_hash_seeded(seed, r->key, 16)
+						: key_hash_seeded(seed, r->key, r->key_len);
+		struct bucket *home = index_home(ix, view, hash);
+		__builtin_prefetch(home);
+		probes[i].hash = hash;
 		probes[i].view = view;
-		__builtin_prefetch(index_home(ix, view, probes[i].hash));
+		probes[i].at.bucket = home;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		struct thermo_request *r = requests[i];
-		struct bucket *home = index_home(ix, view, probes[i].hash);
-		unsigned mask = index_match(home, probes[i].hash);
+		struct probe *p = &probes[i];
+		unsigned mask = index_match(p->at.bucket, p->hash);
 		r->status = THERMO_PENDING;
+		p->place = INDEX_NOWHERE;
 		if (likely(mask)) {
-			uint64_t place = index_place(home, (unsigned)__builtin_ctz(mask));
-			if (unlikely(place == INDEX_NOWHERE))
+			p->at.slot = (unsigned)__builtin_ctz(mask);
+			p->place = index_place(p->at.bucket, p->at.slot);
+			if (unlikely(p->place == INDEX_NOWHERE))
 				continue;
-			/* From the head to the end of what is wanted: two or three lines. */
-			uintptr_t at = (uintptr_t)place_record(c, place);
-			uintptr_t end = at + 8 + r->key_len + (r->capacity < 256 ? r->capacity : 256);
-			for (at &= ~(uintptr_t)63; at < end; at += 64)
-				__builtin_prefetch((const void *)at);
-		} else if (!index_next(ix, home)) {
+			prefetch_record(place_record(c, p->place),
+					8 + r->key_len + (r->capacity < 256 ? r->capacity : 256));
+		} else if (!index_next(ix, p->at.bucket)) {
 			r->status = LOOKUP_ABSENT;
+			absent++;
 		}
 	}
+	return absent;
 }
 
-static void fetch(struct thermo *c, struct thermo_request *const *requests, unsigned n,
-		  struct probe *probes)
+/* The record of the probe's first match if it is the key's, or what find_record says. */
+INLINE const char *fetch_record(struct thermo *c, const struct thermo_request *r,
+				const struct probe *p, bool same, struct found *f)
+{
+	uint64_t identity = r->space->identity + (r->key_len - 1);
+	if (likely(same && p->place != INDEX_NOWHERE)) {
+		const char *record = place_record(c, p->place);
+		uint64_t head = load64(record);
+		if (likely(((head ^ identity) & HEAD_IDENTITY) == 0 &&
+			   key_equal(record + before_key(head), r->key, r->key_len))) {
+			f->record = record;
+			f->place = p->place;
+			f->at = p->at;
+			return record;
+		}
+	}
+	return find_record(c, p->hash, identity, r->key, r->key_len, f);
+}
+
+static unsigned fetch(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+		      struct probe *probes, bool same)
 {
 	size_t warm_bytes = 0;
+	unsigned open = 0, hits = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct thermo_request *r = requests[i];
 		struct found f;
 		if (unlikely(r->status == LOOKUP_ABSENT) &&
-		    likely(index_view(c->index) == probes[i].view))
-			continue;
-		uint64_t identity = head_make(r->space->id, r->key_len, 0, 0);
-		if (unlikely(!find_record(c, probes[i].hash, identity, r->key, r->key_len, &f))) {
-			r->status = LOOKUP_ABSENT;
+		    likely(index_view(c->index) == probes[i].view)) {
+			open++;
 			continue;
 		}
-		if (unlikely(place_tier(f.place) == THERMO_WARM))
-			warm_bytes += r->capacity + 64;
+		if (unlikely(!fetch_record(c, r, &probes[i], same, &f))) {
+			r->status = LOOKUP_ABSENT;
+			open++;
+			continue;
+		}
 		r->tier = (int16_t)place_tier(f.place);
 		r->version = record_seq(place_segment(c, f.place), f.record);
-		r->status = hit(c, &f, probes[i].hash, r->key_len, r->value, r->capacity,
-				r->offset, &r->value_len);
+		uint64_t head = load64(f.record);
+		size_t len = head_value_len(head);
+		if (unlikely((head & HEAD_SPECIAL) || r->tier != THERMO_HOT || r->offset ||
+			     len > r->capacity || len > COPY_MOST)) {
+			if (r->tier == THERMO_WARM)
+				warm_bytes += r->capacity + 64;
+			r->status = hit(c, &f, probes[i].hash, r->key_len, r->value, r->capacity,
+					r->offset, &r->value_len);
+			open += r->status >= LOOKUP_ABSENT;
+			continue;
+		}
+		touch(c, f.at);
+		hits++;
+		r->value_len = len;
+		copy_value(r->value, f.record + before_key(head) + r->key_len, len);
+		r->status = THERMO_OK;
 	}
+	if (likely(hits))
+		counter_add(&cache_shard(c)->hits[THERMO_HOT], hits);
 	if (unlikely(warm_bytes))
 		provider_access(c->warm, warm_bytes); /* the misses of a batch overlap */
+	return open;
 }
 
 const struct lookup_ops PASTE(lookup_ops_, LOOKUP_ISA) = {
