@@ -68,7 +68,8 @@ struct segment_list {
 struct pool {
 	/* const after open */
 	struct provider *provider;
-	struct budget *budget; /* NULL: the tier does not count as DRAM */
+	struct budget *budget; /* of DRAM: charged with the table of segments ... */
+	bool is_dram;          /* ... and with the extents */
 	char *base;
 	uint32_t segment_bytes, segment_shift, per_extent;
 	uint32_t segments_max;
@@ -89,7 +90,7 @@ enum extent_state { EXTENT_ABSENT = 0, EXTENT_PRESENT, EXTENT_CLOSING };
 
 /* Reserves for max_bytes; commits nothing. Takes the provider over only on success. */
 int pool_open(struct pool *pool, uint8_t tier, struct provider *provider, struct budget *budget,
-	      struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes);
+	      bool is_dram, struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes);
 void pool_close(struct pool *pool, struct heap *heap);
 
 /* Takes closing extents back and commits others, up to the target; -ENOMEM when the budget or the provider has no more. */

@@ -307,8 +307,7 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		keep = keep && !(live->view.flags & RECORD_TOMBSTONE) &&
 		       policy_scan(c->policy, queue, counter, &next) == POLICY_KEEP;
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
-					      queue == POLICY_SMALL ? THERMO_WARM
-								    : (enum thermo_tier)tier);
+					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
 	} else if (r->mode == RECLAIM_DEMOTE || r->fruitless >= 4) {
 		to = THERMO_WARM;

@@ -119,8 +119,8 @@ static void seal_oldest_lane(struct thermo *c)
 		struct thermo_space *space = &c->space[id];
 		if (atomic_load(&space->state) == SPACE_NONE)
 			continue;
-		struct lane *lanes = &space->lane[0][0][0];
-		for (unsigned i = 0; i < QUEUES * CLASSES * LANES_MAX; i++) {
+		struct lane *lanes = &space->lane[0][0][0][0];
+		for (unsigned i = 0; i < LANES_ALL; i++) {
 			struct segment *s = atomic_load(&lanes[i].open);
 			if (s && s->born < born) {
 				born = s->born;
@@ -144,7 +144,7 @@ static bool too_many_open(const struct thermo *c, const struct thermo_space *spa
 }
 
 static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lane *lane,
-			struct segment *full, unsigned queue, unsigned klass)
+			struct segment *full, unsigned tier, unsigned queue, unsigned klass)
 {
 	bool ok = true;
 	pthread_mutex_lock(&c->lock);
@@ -152,7 +152,7 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 		if (!full && too_many_open(c, space, lane))
 			seal_oldest_lane(c);
 		struct segment *s =
-			segment_open(c, space, THERMO_HOT, queue, klass, c->reserve[THERMO_HOT]);
+			segment_open(c, space, tier, queue, klass, c->reserve[tier]);
 		ok = s != NULL;
 		if (ok) {
 			if (full)
@@ -170,24 +170,24 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 }
 
 /* Few open segments: where the limit is reached, time-to-live classes and threads share. */
-static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, unsigned queue,
-				unsigned *klass)
+static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, unsigned tier,
+				unsigned queue, unsigned *klass)
 {
 	unsigned number = c->lanes > 1 ? (unsigned)sched_getcpu() % c->lanes : 0;
-	struct lane *lane = &space->lane[queue][*klass][number];
+	struct lane *lane = &space->lane[tier][queue][*klass][number];
 	if (likely(atomic_load_explicit(&lane->open, memory_order_relaxed) != NULL) ||
 	    atomic_load_explicit(&c->open_segments, memory_order_relaxed) < c->open_segments_max)
 		return lane;
 	*klass = 0;
-	return &space->lane[queue][0][0];
+	return &space->lane[tier][queue][0][0];
 }
 
-char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue, unsigned klass,
-		    uint32_t bytes, struct segment **segment)
+char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
+		    unsigned klass, uint32_t bytes, struct segment **segment)
 {
-	const uint32_t cap = c->pool[THERMO_HOT].segment_bytes;
+	const uint32_t cap = c->pool[tier].segment_bytes;
 	check(bytes <= cap);
-	struct lane *lane = choose_lane(c, space, queue, &klass);
+	struct lane *lane = choose_lane(c, space, tier, queue, &klass);
 	for (;;) {
 		struct segment *s = atomic_load_explicit(&lane->open, memory_order_acquire);
 		if (likely(s != NULL)) {
@@ -197,10 +197,10 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue
 					    &s->used, &used, used + bytes, memory_order_relaxed,
 					    memory_order_relaxed)) {
 					*segment = s;
-					return segment_start(&c->pool[THERMO_HOT], s) + used;
+					return segment_start(&c->pool[tier], s) + used;
 				}
 		}
-		if (!lane_refill(c, space, lane, s, queue, klass))
+		if (!lane_refill(c, space, lane, s, tier, queue, klass))
 			return NULL;
 	}
 }
@@ -307,7 +307,7 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 		memcpy(to + 8, &seq, 8);
 	segment_note(segment, seq, w->expires_ms);
 	w->version = seq;
-	uint64_t place = place_make(THERMO_HOT, (uint64_t)(to - c->base[THERMO_HOT]));
+	uint64_t place = place_make(segment->tier, (uint64_t)(to - c->base[segment->tier]));
 	if (old->in_index) {
 		struct index_slot at = old->found.at;
 		uint8_t counter =
@@ -343,7 +343,13 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		queue = place_segment(c, found.place)->queue;
 	else
 		queue = policy_admit(c->policy, w->key.hash, bytes);
-	char *to = write_reserve(c, space, queue, class_of(c, w->expires_ms), bytes, &segment);
+	unsigned klass = class_of(c, w->expires_ms);
+	char *to = NULL;
+	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
+	    queue == POLICY_SMALL)
+		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, &segment);
+	if (likely(!to))
+		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;

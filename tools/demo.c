@@ -26,7 +26,7 @@ static const char help[] =
 	"that.\n"
 	"\n"
 	"  --dram SIZE       (default 64M)\n"
-	"  --warm SIZE[@P]   (default 192M@emulate:250)\n"
+	"  --warm SIZE[@P]   (default 64M@emulate:250)\n"
 	"  --dir DIR         where to make the temporary directory (default TMPDIR or /var/tmp)\n"
 	"  --keep            leave the directory for `thermo inspect`\n"
 	"  --seed N          of the generated requests (default 1)\n"
@@ -202,9 +202,9 @@ static int run_generated(const struct demo *demo)
 	uint32_t scale = (uint32_t)demo->scale;
 	struct generate_options generated = {
 		.seed = demo->seed,
-		.users = 300 * scale,
-		.items = 6000 * scale,
-		.visits = {200 * scale, 120 * scale, 80 * scale},
+		.users = 80 * scale,
+		.items = 1600 * scale,
+		.visits = {60 * scale, 40 * scale, 40 * scale},
 	};
 	struct replay_config config = {
 		.command = demo->args.command,
@@ -246,7 +246,7 @@ int demo_main(int argc, char **argv)
 		.scale = 100,
 	};
 	tiers_init(&demo.args.tiers);
-	int exit_code = tiers_parse_warm(&demo.args.tiers, "demo", "192M@emulate:250");
+	int exit_code = tiers_parse_warm(&demo.args.tiers, "demo", "64M@emulate:250");
 	if (!exit_code)
 		exit_code = parse(argc, argv, &demo);
 	if (!exit_code && !demo.helped) {

@@ -40,8 +40,8 @@ static const struct {
 #define LENGTH_MIN 100.0
 #define LENGTH_MAX 228000.0
 
-/* Ours. Serving keeps the newest 64th of a user's log. */
-#define LENGTH_KEPT 64
+/* Ours. Serving keeps the newest 128th of a user's log. */
+#define LENGTH_KEPT 128
 #define EVENT_BYTES 16u
 #define EMBEDDING_BYTES 256u /* 64 float32 */
 #define KEY_BYTES 16u

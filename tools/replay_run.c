@@ -47,7 +47,10 @@ static int cache_open(struct replay *replay)
 {
 	const char *command = replay->config->command;
 	struct thermo_error error = {.text = ""};
-	int status = thermo_open(&replay->config->options, &replay->cache, &error);
+	struct thermo_options options = replay->config->options;
+	if (replay->result->seconds > 0)
+		options.log = NULL; /* opened again: its notices have been said */
+	int status = thermo_open(&options, &replay->cache, &error);
 	if (status)
 		return cli_fail(command, "%s", *error.text ? error.text : thermo_strerror(status));
 	for (unsigned i = 0; i < replay->source->n_spaces; i++) {

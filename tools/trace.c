@@ -92,7 +92,7 @@ static int line_next(struct trace *t, const char **line, size_t *len)
 		if (end || s->finished)
 			break;
 		looked = have;
-		int rc = stream_fill(s, &t->error);
+		int rc = trace_stream_fill(s, &t->error);
 		if (rc)
 			return failed_at(t, rc, false);
 	}
@@ -114,7 +114,7 @@ static int oracle_next(struct trace *t, struct trace_request *request)
 {
 	struct stream *s = &t->stream;
 	while (!s->finished && (size_t)(s->end - s->at) < TRACE_ORACLE_RECORD) {
-		int rc = stream_fill(s, &t->error);
+		int rc = trace_stream_fill(s, &t->error);
 		if (rc)
 			return failed_at(t, rc, false);
 	}
@@ -170,7 +170,7 @@ static int begin(struct trace *t, enum trace_format format)
 	size_t len;
 
 	while (!s->finished && (size_t)(s->end - s->at) <= TRACE_LINE_MAX) {
-		int rc = stream_fill(s, &t->error);
+		int rc = trace_stream_fill(s, &t->error);
 		if (rc)
 			return failed_at(t, rc, false);
 	}
@@ -235,7 +235,7 @@ int trace_open(const char *path, enum trace_format format, struct trace **trace,
 	struct trace *t = trace_new(path, error);
 	if (!t)
 		return -ENOMEM;
-	return trace_finish_open(t, stream_open(&t->stream, path, &t->error), format, trace, error);
+	return trace_finish_open(t, trace_stream_open(&t->stream, path, &t->error), format, trace, error);
 }
 
 int trace_open_memory(const void *bytes, size_t n, const char *name, enum trace_format format,
@@ -244,7 +244,7 @@ int trace_open_memory(const void *bytes, size_t n, const char *name, enum trace_
 	struct trace *t = trace_new(name, error);
 	if (!t)
 		return -ENOMEM;
-	return trace_finish_open(t, stream_open_memory(&t->stream, bytes, n, &t->error), format,
+	return trace_finish_open(t, trace_stream_open_memory(&t->stream, bytes, n, &t->error), format,
 				 trace, error);
 }
 
@@ -254,7 +254,7 @@ void trace_close(struct trace **trace)
 	if (!t)
 		return;
 	*trace = NULL;
-	stream_close(&t->stream);
+	trace_stream_close(&t->stream);
 	free(t->name);
 	free(t);
 }

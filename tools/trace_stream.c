@@ -74,7 +74,7 @@ static int zstd_fill(struct stream *s, ZSTD_outBuffer *output, struct thermo_err
 	return 0;
 }
 
-int stream_fill(struct stream *s, struct thermo_error *error)
+int trace_stream_fill(struct stream *s, struct thermo_error *error)
 {
 	size_t left = (size_t)(s->end - s->at);
 	if (left)
@@ -145,23 +145,23 @@ static int stream_begin(struct stream *s, struct thermo_error *error)
 	return 0;
 }
 
-int stream_open_memory(struct stream *s, const void *bytes, size_t n, struct thermo_error *error)
+int trace_stream_open_memory(struct stream *s, const void *bytes, size_t n, struct thermo_error *error)
 {
 	*s = (struct stream){.fd = -1, .memory = bytes, .size = n};
 	s->memory_end = n ? s->memory + n : s->memory;
 	int rc = stream_begin(s, error);
 	if (rc)
-		stream_close(s);
+		trace_stream_close(s);
 	return rc;
 }
 
-int stream_open(struct stream *s, const char *path, struct thermo_error *error)
+int trace_stream_open(struct stream *s, const char *path, struct thermo_error *error)
 {
 	struct stat stat;
 	*s = (struct stream){.fd = open(path, O_RDONLY | O_CLOEXEC)};
 	if (s->fd < 0 || fstat(s->fd, &stat)) {
 		int rc = -errno;
-		stream_close(s);
+		trace_stream_close(s);
 		return failed(error, rc, strerror(-rc));
 	}
 	int rc = 0;
@@ -172,11 +172,11 @@ int stream_open(struct stream *s, const char *path, struct thermo_error *error)
 		rc = stream_begin(s, error);
 	}
 	if (rc)
-		stream_close(s);
+		trace_stream_close(s);
 	return rc;
 }
 
-void stream_close(struct stream *s)
+void trace_stream_close(struct stream *s)
 {
 	if (s->fd >= 0)
 		close(s->fd);

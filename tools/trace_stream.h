@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The bytes of a trace, plain or decompressed from zstd, through one buffer of fixed size. One
- * thread. Life: stream_open or stream_open_memory, look at stream->at .. stream->end, advance `at`,
- * stream_fill for more, stream_close.
+ * thread. Life: trace_stream_open or trace_stream_open_memory, look at stream->at .. stream->end, advance `at`,
+ * trace_stream_fill for more, trace_stream_close.
  */
 #ifndef TOOLS_TRACE_STREAM_H
 #define TOOLS_TRACE_STREAM_H
@@ -32,13 +32,13 @@ struct stream {
 
 /* -ENOENT, -EACCES, -EISDIR, -EIO, -ENOMEM, -EPROTO (compressed otherwise). *error without the
  * name. */
-int stream_open(struct stream *stream, const char *path, struct thermo_error *error);
-int stream_open_memory(struct stream *stream, const void *bytes, size_t n,
+int trace_stream_open(struct stream *stream, const char *path, struct thermo_error *error);
+int trace_stream_open_memory(struct stream *stream, const void *bytes, size_t n,
 		       struct thermo_error *error);
-void stream_close(struct stream *stream);
+void trace_stream_close(struct stream *stream);
 
 /* Adds bytes after end (what is left moves to the buffer's start) until at least one was added, the
  * buffer is full or the stream finished. -EIO, -EPROTO (damaged or truncated zstd). */
-int stream_fill(struct stream *stream, struct thermo_error *error);
+int trace_stream_fill(struct stream *stream, struct thermo_error *error);
 
 #endif

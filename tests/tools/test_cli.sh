@@ -3,7 +3,11 @@
 # Bad input to the tools: each case gets one clear line, the right exit code, no crash, and damages
 # nothing on disk. test_cli.sh THERMO
 set -u
-thermo=$1
+thermo=$(realpath "$1")
+[ -x "$thermo" ] || {
+	echo "usage: test_cli.sh THERMO" >&2
+	exit 2
+}
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/thermo-cli.XXXXXX")
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -116,7 +120,7 @@ refused 1 'bad.csv.*3' replay bad.csv --objects --dram 10 --progress none
 head -c 100 /dev/zero >cut.oracle
 refused 1 'cut.oracle' replay cut.oracle --format oracle "${small[@]}"
 if command -v zstd >/dev/null; then
-	seq 1 100000 | awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",10,get" }' |
+	seq 1 100000 | timeout 30 awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",10,get" }' |
 		zstd -q >whole.csv.zst
 	head -c 50000 whole.csv.zst >cut.csv.zst
 	refused 1 'cut.csv.zst' replay cut.csv.zst "${small[@]}"
@@ -158,8 +162,8 @@ mkfifo pipe
 works replay good.csv "${small[@]}" --cold used
 "$thermo" replay pipe "${small[@]}" --format csv --cold used >holder.out 2>&1 &
 holder=$!
-exec 8>pipe
-seq 1 100000 | awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 % 100 ",5,get" }' >&8 &
+exec 8<>pipe
+seq 1 100000 | timeout 30 awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 % 100 ",5,get" }' >&8 &
 writer=$!
 taken=no
 for _ in $(seq 1 100); do
