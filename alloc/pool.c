@@ -70,7 +70,7 @@ static uint64_t table_used(const struct pool *pool, uint32_t extents)
 }
 
 int pool_open(struct pool *pool, uint8_t tier, struct provider *provider, struct budget *budget,
-	      struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes)
+	      bool is_dram, struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes)
 {
 	uint64_t extents = (max_bytes + EXTENT_BYTES - 1) / EXTENT_BYTES;
 	check((segment_bytes & (segment_bytes - 1)) == 0);
@@ -80,6 +80,7 @@ int pool_open(struct pool *pool, uint8_t tier, struct provider *provider, struct
 	memset(pool, 0, sizeof(*pool));
 	pool->tier = tier;
 	pool->budget = budget;
+	pool->is_dram = is_dram;
 	pool->segment_bytes = segment_bytes;
 	pool->segment_shift = (uint32_t)__builtin_ctz(segment_bytes);
 	pool->per_extent = (uint32_t)(EXTENT_BYTES / segment_bytes);
@@ -105,9 +106,8 @@ void pool_close(struct pool *pool, struct heap *heap)
 {
 	if (!pool->segments)
 		return;
-	if (pool->budget)
-		budget_give(pool->budget, pool->extents_present * EXTENT_BYTES +
-						  table_used(pool, pool->extents_high));
+	budget_give(pool->budget, (pool->is_dram ? pool->extents_present * EXTENT_BYTES : 0) +
+					  table_used(pool, pool->extents_high));
 	pages_release(pool->segments, table_bytes(pool));
 	heap_free(heap, pool->extent_free);
 	heap_free(heap, pool->extent_state);
@@ -120,12 +120,11 @@ static int table_extend(struct pool *pool, uint32_t extents_high)
 	uint64_t have = table_used(pool, pool->extents_high);
 	uint64_t want = table_used(pool, extents_high);
 	if (want > have) {
-		if (pool->budget && !budget_take(pool->budget, want - have))
+		if (!budget_take(pool->budget, want - have))
 			return -ENOMEM;
 		int rc = pages_commit((char *)pool->segments + have, want - have, 0, 0);
 		if (rc) {
-			if (pool->budget)
-				budget_give(pool->budget, want - have);
+			budget_give(pool->budget, want - have);
 			return rc;
 		}
 	}
@@ -152,7 +151,7 @@ static void extent_publish(struct pool *pool, uint32_t extent)
 static int extent_commit(struct pool *pool, uint32_t extent)
 {
 	int rc = -ENOMEM;
-	if (pool->budget && !budget_take(pool->budget, EXTENT_BYTES))
+	if (pool->is_dram && !budget_take(pool->budget, EXTENT_BYTES))
 		return rc;
 	if (extent >= pool->extents_high) {
 		rc = table_extend(pool, extent + 1);
@@ -165,7 +164,7 @@ static int extent_commit(struct pool *pool, uint32_t extent)
 	extent_publish(pool, extent);
 	return 0;
 give_back:
-	if (pool->budget)
+	if (pool->is_dram)
 		budget_give(pool->budget, EXTENT_BYTES);
 	return rc;
 }
@@ -226,7 +225,7 @@ static void extent_try_close(struct pool *pool, uint32_t extent)
 	pool->extent_free[extent] = 0;
 	pool->extents_present--;
 	pool->provider->ops->decommit(pool->provider, extent, 1);
-	if (pool->budget)
+	if (pool->is_dram)
 		budget_give(pool->budget, EXTENT_BYTES);
 }
 

@@ -45,6 +45,7 @@ struct segment {
 	uint8_t space;
 	uint8_t queue; /* enum policy_queue */
 	uint8_t klass; /* time-to-live class */
+	uint8_t lane;  /* 1: writers fill it; 0: the migrator does. Under the engine's lock */
 	/* atomic */
 	_Atomic uint8_t state;
 	_Atomic uint32_t used; /* bytes of records; only grows while OPEN */
@@ -67,7 +68,8 @@ struct segment_list {
 struct pool {
 	/* const after open */
 	struct provider *provider;
-	struct budget *budget; /* NULL: the tier does not count as DRAM */
+	struct budget *budget; /* of DRAM: charged with the table of segments ... */
+	bool is_dram;          /* ... and with the extents */
 	char *base;
 	uint32_t segment_bytes, segment_shift, per_extent;
 	uint32_t segments_max;
@@ -76,7 +78,7 @@ struct pool {
 	/* under the engine's lock */
 	struct segment_list free, limbo;
 	uint32_t extents_present; /* committed */
-	uint32_t extents_target;  /* what the cap allows */
+	_Atomic uint32_t extents_target; /* what the cap allows; changed under the lock */
 	uint32_t extents_high;    /* one past the highest ever present */
 	uint8_t *extent_state;    /* enum extent_state, per extent */
 	uint8_t *extent_free;     /* FREE segments, per extent */
@@ -88,7 +90,7 @@ enum extent_state { EXTENT_ABSENT = 0, EXTENT_PRESENT, EXTENT_CLOSING };
 
 /* Reserves for max_bytes; commits nothing. Takes the provider over only on success. */
 int pool_open(struct pool *pool, uint8_t tier, struct provider *provider, struct budget *budget,
-	      struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes);
+	      bool is_dram, struct heap *heap, uint64_t max_bytes, uint32_t segment_bytes);
 void pool_close(struct pool *pool, struct heap *heap);
 
 /* Takes closing extents back and commits others, up to the target; -ENOMEM when the budget or the provider has no more. */

@@ -76,7 +76,8 @@ struct thermo_allocator {
 /* Fill with thermo_options_init, then change what matters. Strings are copied by thermo_open. */
 struct thermo_options {
 	uint32_t size; /* of this struct, set by thermo_options_init */
-	uint32_t background_threads; /* 0: nothing runs unless the host calls thermo_work; default 1 */
+	uint32_t background_threads; /* default 2: the first migrates, others compact (one alone does
+				      * both); 0: nothing runs unless the host calls thermo_work */
 	uint64_t dram_bytes;         /* cap of everything in DRAM, index and buffers included */
 	uint64_t dram_max_bytes;     /* how far thermo_resize may raise it; 0 = 4 x dram_bytes */
 	uint64_t warm_bytes;         /* cap of the warm tier; 0 = no warm tier */
@@ -110,8 +111,8 @@ THERMO_API void thermo_options_init(struct thermo_options *options);
  * Reads "key = value" lines (or ';'-separated pairs) into options; '#' starts a comment; sizes take
  * K, M, G, T (powers of 1024). The keys are the struct's field names without "_bytes" (and
  * dram_provider), and cold = DIR[:SIZE] or none, warm = SIZE[@PROVIDER]. Fields that the text does not
- * name keep their value, and are unchanged on error. Strings point into a block that *options owns
- * and a second parse replaces: free it with thermo_options_free.
+ * name keep their value, and all are unchanged on error. Strings point into memory that *options owns:
+ * free it with thermo_options_free, after the last thermo_open that uses it.
  * -EINVAL with the line and the key in *error.
  */
 THERMO_API int thermo_options_parse(struct thermo_options *options, const char *text,
@@ -188,8 +189,9 @@ struct thermo_ref {
 	uint64_t version;
 	uintptr_t _pin[2]; /* the library's */
 };
-/* OK, MISS, LOST, PIN_LIMIT; -EFBIG for a value over 256 KiB (use thermo_get_range). A cold record
- * is promoted first. */
+/* OK, MISS, LOST, PIN_LIMIT; -EFBIG for a value that is stored in chunks (use thermo_get_range): over a
+ * quarter of a segment, which is 256 KiB in pools of 128 MiB or more and 16 KiB in the smallest. A
+ * cold record is promoted first; BUSY if there is no room for it. */
 THERMO_API int thermo_get_ref(struct thermo_space *space, const void *key, size_t key_len,
 			      struct thermo_ref *ref);
 THERMO_API void thermo_ref_release(struct thermo_ref *ref);
@@ -293,7 +295,7 @@ THERMO_API int thermo_hint(struct thermo_space *space, const void *const *keys,
 struct thermo_item {
 	const void *key; /* valid until the next call on the iterator */
 	size_t key_len;
-	const void *value; /* NULL for a value over 256 KiB */
+	const void *value; /* NULL for a value that is stored in chunks, see thermo_get_ref */
 	size_t value_len;
 	uint64_t version;
 	uint64_t expires_ms;

@@ -12,6 +12,7 @@
 #include "index/chain.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "alloc/budget.h"
 #include "alloc/check.h"
@@ -45,6 +46,11 @@ static uint64_t number_take(struct index *ix)
 		ix->free_list = entry_load(&ix->overflow[number], 0);
 		return number;
 	}
+	while (ix->overflow_fresh == ix->overflow_committed && ix->overflow_ahead) {
+		pthread_mutex_unlock(&ix->overflow_lock);
+		sched_yield();
+		pthread_mutex_lock(&ix->overflow_lock);
+	}
 	if (ix->overflow_fresh == ix->overflow_committed) {
 		uint64_t more = chain_commit_step(ix->overflow_committed, ix->overflow_max);
 		if (!more || chain_commit(ix, ix->overflow + ix->overflow_committed, more))
@@ -52,6 +58,29 @@ static uint64_t number_take(struct index *ix)
 		ix->overflow_committed += more;
 	}
 	return ix->overflow_fresh++;
+}
+
+int chain_ahead(struct index *ix)
+{
+	pthread_mutex_lock(&ix->overflow_lock);
+	uint64_t committed = ix->overflow_committed;
+	uint64_t more = chain_commit_step(committed, ix->overflow_max);
+	bool near = !ix->free_list && committed - ix->overflow_fresh < more / 8;
+	if (!near || ix->overflow_ahead) {
+		pthread_mutex_unlock(&ix->overflow_lock);
+		return 0;
+	}
+	ix->overflow_ahead = true;
+	pthread_mutex_unlock(&ix->overflow_lock);
+
+	int rc = chain_commit(ix, ix->overflow + committed, more);
+
+	pthread_mutex_lock(&ix->overflow_lock);
+	ix->overflow_ahead = false;
+	if (!rc)
+		ix->overflow_committed += more;
+	pthread_mutex_unlock(&ix->overflow_lock);
+	return rc;
 }
 
 /* An empty overflow bucket, or NULL. */

@@ -43,6 +43,9 @@ void chain_trim(struct index *index, struct bucket *home);
 /* Empties a bucket, and frees its chain, that was never to be seen by anybody. */
 void chain_discard(struct index *index, struct bucket *home);
 
+/* Commits more overflow buckets if few are left; no lock held. 0; -ENOMEM. */
+int chain_ahead(struct index *index);
+
 /* How many buckets more to commit when there are `committed`: doubles up to 2 MiB, then 2 MiB. */
 uint64_t chain_commit_step(uint64_t committed, uint64_t most);
 

@@ -92,8 +92,8 @@ static inline void epoch_slot_exit(struct epoch_slot *slot)
 
 #define EPOCH_NO_THREAD UINT32_MAX
 
-/* Number of the calling thread's slot, small and unlike every other live thread's; EPOCH_NO_THREAD if it
- * has none (yet). */
+/* Number of the calling thread's slot, small and unlike every other live thread's; EPOCH_NO_THREAD
+ * if it has none (yet). */
 static inline uint32_t epoch_thread(void)
 {
 	struct epoch_slot *slot = epoch_mine;

@@ -283,6 +283,16 @@ static void bucket_lock(struct bucket *bucket)
 		index_lock_wait(bucket);
 }
 
+static int commit_more(struct index *ix)
+{
+	uint64_t committed = atomic_load_explicit(&ix->committed, memory_order_relaxed);
+	uint64_t more = chain_commit_step(committed, ix->buckets_max);
+	if (chain_commit(ix, ix->buckets + committed, more))
+		return -ENOMEM;
+	atomic_store_explicit(&ix->committed, committed + more, memory_order_relaxed);
+	return 0;
+}
+
 /* Adds one bucket; there are less than buckets_max. -ENOMEM: nothing changed. */
 static int split(struct index *ix)
 {
@@ -291,14 +301,10 @@ static int split(struct index *ix)
 	unsigned level = log2_floor(buckets);
 	struct bucket *source = ix->buckets + (buckets - (UINT64_C(1) << level));
 	struct bucket *target = ix->buckets + buckets;
-	uint64_t committed = atomic_load_explicit(&ix->committed, memory_order_relaxed);
 
-	if (buckets == committed) {
-		uint64_t more = chain_commit_step(committed, ix->buckets_max);
-		if (chain_commit(ix, target, more))
-			return -ENOMEM;
-		atomic_store_explicit(&ix->committed, committed + more, memory_order_relaxed);
-	}
+	if (buckets == atomic_load_explicit(&ix->committed, memory_order_relaxed) &&
+	    commit_more(ix))
+		return -ENOMEM;
 	bucket_lock(source);
 	atomic_store_explicit(&target->control, INDEX_LOCK, memory_order_relaxed);
 	int rc = copy_movers(ix, source, target, level);
@@ -335,11 +341,16 @@ static void prefetch_ahead(const struct index *ix, uint64_t buckets)
 		prefetch_records(ix, source + AHEAD_RECORDS);
 }
 
-void index_grow_now(struct index *ix, unsigned most)
+void index_grow_due(struct index *ix, unsigned most)
 {
 	if (atomic_load_explicit(&ix->blocked, memory_order_relaxed) &&
 	    atomic_fetch_add_explicit(&ix->tries, 1, memory_order_relaxed) % BLOCKED_RETRY)
 		return;
+	index_grow_now(ix, most);
+}
+
+void index_grow_now(struct index *ix, unsigned most)
+{
 	if (atomic_exchange_explicit(&ix->growing, true, memory_order_acquire))
 		return;
 	uint64_t before = index_buckets(ix), buckets = before;
@@ -357,6 +368,24 @@ void index_grow_now(struct index *ix, unsigned most)
 	atomic_fetch_add_explicit(&ix->splits, buckets - before, memory_order_relaxed);
 	atomic_store_explicit(&ix->blocked, rc != 0, memory_order_relaxed);
 	atomic_store_explicit(&ix->growing, false, memory_order_release);
+}
+
+int index_ahead(struct index *ix)
+{
+	int rc = 0;
+	if (atomic_exchange_explicit(&ix->growing, true, memory_order_acquire))
+		return 0; /* a grower commits what it needs itself */
+	uint64_t buckets = index_buckets(ix);
+	uint64_t committed = atomic_load_explicit(&ix->committed, memory_order_relaxed);
+	uint64_t base = UINT64_C(1) << log2_floor(buckets);
+	int64_t soon = round_start(base) - round_start(base) / 16;
+	bool near = buckets > base || atomic_load_explicit(&ix->count, memory_order_relaxed) > soon;
+	if (near && committed < ix->buckets_max &&
+	    committed - buckets < chain_commit_step(committed, ix->buckets_max))
+		rc = commit_more(ix);
+	atomic_store_explicit(&ix->growing, false, memory_order_release);
+	int chain_rc = chain_ahead(ix);
+	return rc ? rc : chain_rc;
 }
 
 bool index_growth_blocked(const struct index *ix)

@@ -50,9 +50,11 @@
 
 #include "index/epoch.h"
 
-#if defined(__SSE2__) && !EPOCH_TSAN && !defined(INDEX_PORTABLE)
+#if defined(__SSE2__)
 #include <immintrin.h>
+#if !EPOCH_TSAN && !defined(INDEX_PORTABLE)
 #define INDEX_SIMD 1
+#endif
 #endif
 
 #define INDEX_SLOTS 7
@@ -124,6 +126,7 @@ struct index {
 	uint64_t overflow_committed; /* under overflow_lock, as all that follows */
 	uint64_t overflow_fresh;     /* first number that was never used */
 	uint64_t overflow_used;      /* buckets in chains */
+	bool overflow_ahead;         /* index_ahead commits what is behind overflow_committed */
 	uint64_t free_list;          /* a number, 0 = none; entry[0] there holds the next one */
 	uint64_t magic;
 };
@@ -299,20 +302,29 @@ void index_remove(struct index *index, struct bucket *home, struct index_slot at
 
 /* --- growth --- */
 
+/* Splits up to `most` buckets if the load asks for it; inside an epoch, no lock held. Returns at
+ * once if another thread is at it. Commits memory if index_ahead has not done so in time. */
 void index_grow_now(struct index *index, unsigned most);
+/* The same, but for most of the calls nothing while growth is blocked. */
+void index_grow_due(struct index *index, unsigned most);
 
-/* After an insert, with no lock held and inside an epoch: splits up to `most` buckets if the load
- * asks for it. Returns at once if it does not or if another thread is at it. */
+/* After an insert: index_grow_now where there is something to do. Cheap where there is not. */
 static inline void index_grow(struct index *ix, unsigned most)
 {
 	if (__builtin_expect(atomic_load_explicit(&ix->count, memory_order_relaxed) >=
 				     atomic_load_explicit(&ix->grow_at, memory_order_relaxed),
 			     0))
-		index_grow_now(ix, most);
+		index_grow_due(ix, most);
 }
 
+/* For a background thread, every millisecond or so, outside any epoch: commits the memory that
+ * growth will need next, if it is near, so that no index_grow or index_insert has to (the system
+ * can take milliseconds for a huge page). Growth by others pauses meanwhile, they do not. 0;
+ * -ENOMEM (budget or system). */
+int index_ahead(struct index *index);
+
 /* Growth is due, but the budget, the system or buckets_max refuses: chains get longer, look-ups
- * slower. Tried again every so many calls of index_grow. */
+ * slower. Tried again every so many calls of index_grow, and by index_grow_now. */
 bool index_growth_blocked(const struct index *index);
 
 /* --- figures: any thread; exact only while nobody writes --- */

@@ -25,7 +25,7 @@
 
 #define MIB ((uint64_t)1 << 20)
 #define POOL_MIN (8 * MIB)
-#define HEAP_MIN (4 * MIB)
+#define HEAP_MIN (2 * MIB)
 
 _Atomic uint64_t fork_generation = 1;
 
@@ -260,8 +260,8 @@ static int open_pool(struct thermo *c, unsigned tier, uint64_t bytes, uint64_t m
 	int rc = provider_open(spec, max_bytes, (int)c->options.huge_pages, &provider, error);
 	if (rc)
 		return rc;
-	rc = pool_open(pool, (uint8_t)tier, provider, tier == THERMO_HOT ? &c->budget : NULL,
-		       c->heap, max_bytes, segment_bytes(bytes));
+	rc = pool_open(pool, (uint8_t)tier, provider, &c->budget, tier == THERMO_HOT, c->heap,
+		       max_bytes, segment_bytes(bytes));
 	if (rc) {
 		provider_close(&provider);
 		return error_set(error, rc, "%s: no memory for its segments",
@@ -284,7 +284,7 @@ static int open_pool(struct thermo *c, unsigned tier, uint64_t bytes, uint64_t m
 /* The table of segments that a pool of so many bytes needs in DRAM. */
 static uint64_t table_bytes(uint64_t pool)
 {
-	return pool / segment_bytes(pool) * sizeof(struct segment) + EXTENT_BYTES;
+	return pool / segment_bytes(pool) * sizeof(struct segment) + 4096;
 }
 
 static int open_memory(struct thermo *c, struct thermo_error *error)
@@ -292,9 +292,6 @@ static int open_memory(struct thermo *c, struct thermo_error *error)
 	const struct thermo_options *o = &c->options;
 	int rc = 0;
 	if (o->warm_bytes) {
-		/* The warm pool's bookkeeping is DRAM, so it counts as such. */
-		if (!budget_take(&c->budget, table_bytes(o->warm_max_bytes)))
-			return error_set(error, -ENOMEM, "dram: no room for warm's bookkeeping");
 		rc = open_pool(c, THERMO_WARM, o->warm_bytes & ~(uint64_t)(EXTENT_BYTES - 1),
 			       o->warm_max_bytes, error);
 		if (rc)
@@ -415,19 +412,25 @@ static void locks_init(struct thermo *c)
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->wake_lock, NULL);
 	pthread_mutex_init(&c->runner_lock, NULL);
+	pthread_cond_init(&c->runner_idle, NULL);
 	pthread_cond_init(&c->room, &monotonic);
 	pthread_cond_init(&c->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 }
 
-/* Frees whatever open got; threads are not running. */
-static void release(struct thermo *c)
+static void close_runners(struct thermo *c)
 {
 	while (c->runners) {
 		struct runner *r = c->runners;
 		c->runners = r->next;
 		runner_close(&r);
 	}
+}
+
+/* Frees whatever open got; threads are not running. */
+static void release(struct thermo *c)
+{
+	close_runners(c);
 	migrate_close(c);
 	if (c->cold)
 		cold_close(&c->cold);
@@ -449,8 +452,11 @@ static int open_parts(struct thermo *c, const struct thermo_options *options,
 		      struct thermo_error *error)
 {
 	uint64_t heap_bytes = options->dram_bytes / 32;
-	if (heap_bytes < HEAP_MIN)
-		heap_bytes = HEAP_MIN;
+	uint64_t least = HEAP_MIN;
+	if (options->cold_dir) /* every thread that waits for the device has reads and their values here */
+		least = options->dram_bytes / 8 < 2 * HEAP_MIN ? HEAP_MIN : 2 * HEAP_MIN;
+	if (heap_bytes < least)
+		heap_bytes = least;
 	if (heap_bytes > 64 * MIB)
 		heap_bytes = 64 * MIB;
 	heap_bytes &= ~(uint64_t)(EXTENT_BYTES - 1);
@@ -545,6 +551,7 @@ int thermo_close(struct thermo **cache, int64_t timeout_ns, struct thermo_error 
 	if (rc)
 		return rc;
 	migrate_stop(c);
+	close_runners(c); /* their memory is for the image now */
 	if (c->cold) {
 		if (c->reclaim->writer) /* its records are in memory still, and go into the image */
 			cold_writer_abort(&c->reclaim->writer);

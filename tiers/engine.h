@@ -41,6 +41,7 @@
 #define CLASSES 4 /* of time-to-live: none, an hour, a day, longer */
 #define QUEUES 2  /* POLICY_SMALL, POLICY_MAIN */
 #define MEMORY_TIERS 2
+#define LANES_ALL (MEMORY_TIERS * QUEUES * CLASSES * LANES_MAX) /* of a space */
 #define SHARDS 64
 #define STRIPES 4096 /* counters of unlinked keys */
 #define RING 4096    /* candidates for promotion */
@@ -75,7 +76,7 @@ struct thermo_space {
 	char name[THERMO_SPACE_NAME_MAX + 1];
 	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
 	uint32_t handles;                    /* under lock */
-	struct lane lane[QUEUES][CLASSES][LANES_MAX];
+	struct lane lane[MEMORY_TIERS][QUEUES][CLASSES][LANES_MAX];
 	struct segment *out[MEMORY_TIERS][OUTS]; /* under migrate_lock */
 	uint32_t segments[MEMORY_TIERS];           /* under lock */
 	_Atomic uint32_t calls;                    /* requests under way that wait for the device */
@@ -111,12 +112,13 @@ struct thermo {
 	_Atomic uint64_t order;               /* of segments: `born` */
 	_Atomic uint32_t cold_failed;         /* last write to cold failed: -errno */
 	_Atomic uint32_t demoting;            /* a run is in the making or not yet unlinked */
+	_Atomic uint32_t filling_warm;        /* new records go to warm: DRAM is full, warm is not */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
 	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */
 
 	_Alignas(128) pthread_mutex_t lock;
 	struct segment_list queue[MEMORY_TIERS][QUEUES]; /* sealed, by born */
-	uint32_t open_segments;
+	_Atomic uint32_t open_segments; /* of lanes; changed under lock */
 	uint32_t open_segments_max;
 	uint32_t hot_extents_min, hot_extents_max; /* what balance may make of the pool's target */
 	uint32_t reserve[MEMORY_TIERS]; /* free segments that puts leave to the migrator */
@@ -143,6 +145,8 @@ struct thermo {
 	struct budget cold_budget; /* filters and buffers, taken from it as a whole */
 	struct shard shard[SHARDS];
 	pthread_mutex_t runner_lock;
+	pthread_cond_t runner_idle;
+	uint32_t runners_out; /* taken and not given back, under runner_lock */
 	struct runner *runners; /* idle ones, under runner_lock */
 	uint64_t nonce;         /* number of the image on disk */
 	uint64_t larges_nonce;  /* random, of this opening: names large values with a count */
@@ -407,12 +411,13 @@ enum { WRITE_NEEDS_COLD = 66, WRITE_AGAIN = 67 };
 /* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional and cold may hold
  * the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
 int write_record(struct thermo *c, struct write *w);
-/* Deletes; OK. w->existed says whether memory knew a live version. */
+/* Deletes; as write_record. With `conditional`, w->existed says whether there was a live version, and
+ * WRITE_NEEDS_COLD and WRITE_AGAIN, that this takes a (newer) look at cold; then nothing was done. */
 int write_tombstone(struct thermo *c, struct write *w);
 uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms);
 /* Room for bytes in the writer's lane; inside an epoch. NULL: no free segment. */
-char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue, unsigned klass,
-		    uint32_t bytes, struct segment **segment);
+char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
+		    unsigned klass, uint32_t bytes, struct segment **segment);
 /* A record at `to` that nothing points to: what was reserved and not used. */
 void write_dead(char *to, uint32_t bytes);
 /* Copies a record into an output segment with the delta of its own base; returns bytes, 0 if none. */

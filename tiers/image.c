@@ -9,6 +9,7 @@
  */
 #include "tiers/image.h"
 
+#include "alloc/pages.h"
 #include "tiers/reclaim.h"
 
 #include <errno.h>
@@ -194,6 +195,23 @@ free_buffer:
 
 /* ---- Writing the image ---- */
 
+/* Pages of its own: the heap may be full, and what is in memory must not be lost for that. */
+static char *block_make(void)
+{
+	char *block = pages_reserve(BLOCK_BYTES);
+	if (block && pages_commit(block, BLOCK_BYTES, 0, 0)) {
+		pages_release(block, BLOCK_BYTES);
+		block = NULL;
+	}
+	return block;
+}
+
+static void block_free(char *block)
+{
+	if (block)
+		pages_release(block, BLOCK_BYTES);
+}
+
 struct out_file {
 	int fd;
 	int rc;
@@ -336,7 +354,7 @@ int image_save(struct thermo *c, struct thermo_error *error)
 	const char *dir = c->options.cold_dir;
 	struct out_file f = {.fd = open_in(dir, IMAGE_TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC)};
 	f.rc = f.fd < 0 ? f.fd : 0;
-	f.block = heap_alloc(c->heap, BLOCK_BYTES);
+	f.block = block_make();
 	if (!f.block && !f.rc)
 		f.rc = -ENOMEM;
 	if (f.rc)
@@ -357,7 +375,7 @@ int image_save(struct thermo *c, struct thermo_error *error)
 	if (!f.rc && fsync(f.fd))
 		f.rc = -errno;
 close_file:
-	heap_free(c->heap, f.block);
+	block_free(f.block);
 	if (f.fd >= 0)
 		close(f.fd);
 	if (!f.rc)
@@ -398,7 +416,35 @@ static int read_all(int fd, void *bytes, size_t n)
 	return 0;
 }
 
-static int block_in(struct thermo *c, const char *block, const struct image_block *head)
+/* A record that memory has no room for now (the caps are others, or its segments are smaller). */
+static int spill(struct thermo *c, struct cold_writer **writer, const struct restore *from)
+{
+	unsigned chunk = (from->flags & RECORD_CHUNK) != 0;
+	bool gone = from->flags & RECORD_TOMBSTONE;
+	if (from->flags & RECORD_CLEAN)
+		return 0; /* it lies in cold */
+	struct cold_record record = {
+		.key = from->key,
+		.key_len = from->key_len,
+		.value = from->value,
+		.value_len = from->value_len,
+		.space = from->space,
+		.flags = (uint8_t)((chunk ? COLD_CHUNK : 0) | (gone ? COLD_TOMBSTONE : 0) |
+				   (from->flags & RECORD_HEAD ? COLD_HEAD : 0)),
+		.hash = key_hash(from->space, from->key, from->key_len, chunk),
+		.seq = from->seq,
+		.expires_ms = from->expires_ms,
+	};
+	int rc = *writer ? 0 : cold_writer_open(c->cold, writer);
+	if (rc == 0)
+		rc = cold_writer_add(*writer, &record);
+	if (rc == 0 && cold_writer_bytes(*writer) >= c->reclaim->writer_bytes)
+		rc = cold_writer_publish(writer);
+	return rc;
+}
+
+static int block_in(struct thermo *c, const char *block, const struct image_block *head,
+		    struct cold_writer **writer)
 {
 	size_t at = 0;
 	for (uint32_t i = 0; i < head->records; i++) {
@@ -430,13 +476,15 @@ static int block_in(struct thermo *c, const char *block, const struct image_bloc
 			.counter = r.counter,
 		};
 		int rc = reclaim_restore(c, &restore);
+		if (rc == -ENOSPC)
+			rc = spill(c, writer, &restore);
 		if (rc)
 			return rc;
 	}
 	return at == head->bytes ? 0 : -EILSEQ;
 }
 
-static int blocks_in(struct thermo *c, int fd, char *block)
+static int blocks_in(struct thermo *c, int fd, char *block, struct cold_writer **writer)
 {
 	uint64_t total = 0;
 	for (;;) {
@@ -452,7 +500,7 @@ static int blocks_in(struct thermo *c, int fd, char *block)
 		if (rc == 0 && XXH3_64bits(block, head.bytes) != head.xxh3)
 			rc = -EILSEQ;
 		if (rc == 0)
-			rc = block_in(c, block, &head);
+			rc = block_in(c, block, &head, writer);
 		if (rc)
 			return rc;
 		total += head.records;
@@ -467,11 +515,12 @@ int image_load(struct thermo *c, struct thermo_error *error)
 	if (fd == -ENOENT)
 		return fd;
 	int rc = fd < 0 ? fd : 0;
+	struct cold_writer *writer = NULL;
 	char *block = NULL;
 	if (rc)
 		goto done;
 	rc = -ENOMEM;
-	block = heap_alloc(c->heap, BLOCK_BYTES);
+	block = block_make();
 	if (!block)
 		goto done;
 	rc = read_all(fd, &head, sizeof(head));
@@ -483,9 +532,13 @@ int image_load(struct thermo *c, struct thermo_error *error)
 		goto done;
 	rc = -EPROTO;
 	if (head.version == FORMAT_VERSION)
-		rc = blocks_in(c, fd, block);
+		rc = blocks_in(c, fd, block, &writer);
+	if (rc == 0 && writer)
+		rc = cold_writer_publish(&writer);
 done:
-	heap_free(c->heap, block);
+	if (writer)
+		cold_writer_abort(&writer);
+	block_free(block);
 	if (fd >= 0)
 		close(fd);
 	if (rc)

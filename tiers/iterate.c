@@ -178,7 +178,7 @@ static int give_cold(struct thermo_iter *it, struct thermo_item *item, const str
 static int from_cold(struct thermo_iter *it, const struct cold_record *record,
 		     struct thermo_item *item)
 {
-	struct runner *runner = runner_take(it->cache);
+	struct runner *runner = runner_take(it->cache, true);
 	if (!runner)
 		return -ENOMEM;
 	struct cold_get *done, get = {

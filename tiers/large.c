@@ -135,7 +135,7 @@ static bool memory_piece(struct thermo *c, const struct piece *p, int16_t *tier)
 static int cold_pieces(struct thermo *c, struct piece *pieces, unsigned n)
 {
 	int rc = THERMO_OK;
-	struct runner *runner = runner_take(c);
+	struct runner *runner = runner_take(c, false); /* the caller may hold one */
 	if (!runner)
 		return -ENOMEM;
 	unsigned left = n;

@@ -44,10 +44,18 @@ static uint32_t level_high(const struct thermo *c, unsigned tier)
 	return level_low(c, tier) + batch;
 }
 
+/* Free, or free when readers have moved on; what refs hold in limbo may stay for long and does not count. */
+static uint32_t free_or_limbo(const struct pool *pool)
+{
+	uint32_t n = pool->free.count;
+	for (const struct segment *s = pool->limbo.head; s; s = s->next)
+		n += atomic_load_explicit(&s->pins, memory_order_relaxed) == 0;
+	return n;
+}
+
 static uint32_t free_soon(const struct thermo *c, unsigned tier)
 {
-	const struct pool *pool = &c->pool[tier];
-	return pool->free.count + pool->limbo.count + c->reclaim->coming[tier];
+	return free_or_limbo(&c->pool[tier]) + c->reclaim->coming[tier];
 }
 
 static bool warm_has_room(const struct thermo *c)
@@ -107,8 +115,8 @@ static void seal_closing(struct thermo *c, unsigned tier)
 				segment_seal(c, s);
 			}
 		}
-		struct lane *lanes = &space->lane[0][0][0];
-		for (unsigned i = 0; tier == THERMO_HOT && i < QUEUES * CLASSES * LANES_MAX; i++) {
+		struct lane *lanes = &space->lane[tier][0][0][0];
+		for (unsigned i = 0; i < LANES_ALL / MEMORY_TIERS; i++) {
 			struct segment *s = atomic_load(&lanes[i].open);
 			if (s && pool_closing(&c->pool[tier], s)) {
 				atomic_store(&lanes[i].open, NULL);
@@ -182,21 +190,26 @@ static struct segment *choose_eviction(struct thermo *c, enum reclaim_mode *mode
 	return small;
 }
 
+/* While warm has room, what is new goes there once DRAM is full: DRAM's records have to earn their place
+ * only against those that do. */
 static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
 {
-	if (free_soon(c, THERMO_HOT) >= level_high(c, THERMO_HOT))
+	uint32_t soon = free_soon(c, THERMO_HOT);
+	bool full = soon < level_high(c, THERMO_HOT), room = warm_has_room(c);
+	atomic_store_explicit(&c->filling_warm, full && room, memory_order_relaxed);
+	if (!full || (room && soon >= level_low(c, THERMO_HOT)))
 		return NULL;
-	if (!warm_has_room(c))
+	if (!room)
 		return choose_eviction(c, mode);
 	struct segment *small = oldest(c, THERMO_HOT, POLICY_SMALL);
 	struct segment *main = oldest(c, THERMO_HOT, POLICY_MAIN);
-	if (small && (!main || queue_bytes(c, THERMO_HOT, POLICY_SMALL) >
-				       policy_small_target(c->policy))) {
-		*mode = RECLAIM_DEMOTE;
-		return small;
-	}
+	uint64_t main_bytes = queue_bytes(c, THERMO_HOT, POLICY_MAIN) +
+			      queue_bytes(c, THERMO_WARM, POLICY_MAIN);
 	*mode = RECLAIM_PLACE;
-	return main;
+	if (small && (!main || queue_bytes(c, THERMO_HOT, POLICY_SMALL) >
+				       policy_small_hot(c->policy, main_bytes)))
+		return small;
+	return main ? main : small;
 }
 
 static bool begin_next(struct thermo *c)
@@ -243,7 +256,7 @@ static bool publish_due(struct thermo *c)
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
 		const struct pool *pool = &c->pool[tier];
 		if (r->coming[tier] && (pool->extents_present > pool->extents_target ||
-					pool->free.count + pool->limbo.count < level_low(c, tier)))
+					free_or_limbo(pool) < level_low(c, tier)))
 			due = true;
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -285,21 +298,20 @@ static void sweep_visit(void *context, struct bucket *bucket, unsigned slot, uin
 		atomic_load_explicit(&sweep->cache->heat_epoch, memory_order_relaxed);
 	uint8_t old = atomic_load_explicit(&bucket->counter[slot], memory_order_relaxed);
 	uint8_t now = policy_decayed(old, epoch);
-	(void)place;
 	if (now != old) /* visited at least once in an epoch, so that two bits of epoch suffice */
 		atomic_store_explicit(&bucket->counter[slot], now, memory_order_relaxed);
+	(void)place;
 	sweep->population[policy_frequency(now, epoch)]++;
 }
 
+/* Hits on hot and warm records, since open. */
 static uint64_t accesses(struct thermo *c)
 {
 	uint64_t n = 0;
 	for (unsigned i = 0; i < SHARDS; i++) {
 		struct shard *s = &c->shard[i];
 		n += atomic_load_explicit(&s->hits[0], memory_order_relaxed) +
-		     atomic_load_explicit(&s->hits[1], memory_order_relaxed) +
-		     atomic_load_explicit(&s->puts, memory_order_relaxed) +
-		     atomic_load_explicit(&s->misses, memory_order_relaxed);
+		     atomic_load_explicit(&s->hits[1], memory_order_relaxed);
 	}
 	return n;
 }
@@ -327,8 +339,12 @@ static void sweep(struct thermo *c, bool idle)
 		return;
 	r->accesses_last = now;
 	policy_clock(c->policy, now, index_records(c->index));
-	if (policy_epoch(c->policy) != atomic_load_explicit(&c->heat_epoch, memory_order_relaxed))
+	if (policy_epoch(c->policy) !=
+	    atomic_load_explicit(&c->heat_epoch, memory_order_relaxed)) {
 		cache_heat(c);
+		memset(r->population, 0, sizeof(r->population)); /* a pass is of one epoch */
+		r->sweep_cursor = 0;
+	}
 	uint64_t n = fresh / 4 + 16;
 	uint64_t most = idle ? 65536 : 8192;
 	struct sweep context = {c, r->population};
@@ -519,12 +535,16 @@ void migrate_kick(struct thermo *c)
 static void *background(void *argument)
 {
 	struct thermo *c = argument;
-	bool first = pthread_equal(pthread_self(), c->thread[0]);
+	pthread_mutex_lock(&c->wake_lock); /* until all have been started */
+	bool first = pthread_equal(pthread_self(), c->thread[0]), alone = c->threads == 1;
+	pthread_mutex_unlock(&c->wake_lock);
 	uint64_t idle_ns = MS;
 	for (;;) {
 		atomic_store_explicit(&c->hungry, 0, memory_order_relaxed);
 		bool did = first && round_of_work(c);
-		if (c->cold && (!first || c->threads == 1) && cold_work(c->cold) == THERMO_OK)
+		/* Alone, compaction waits while somebody waits for room. */
+		bool compact = !first || (alone && !atomic_load(&c->hungry));
+		if (c->cold && compact && cold_work(c->cold) == THERMO_OK)
 			did = true;
 		idle_ns = did ? MS / 4 : idle_ns < 20 * MS ? idle_ns * 2 : idle_ns;
 		pthread_mutex_lock(&c->wake_lock);
@@ -663,8 +683,8 @@ void migrate_seal_space(struct thermo *c, struct thermo_space *space)
 {
 	reclaim_seal_outputs(c, -1, space->id);
 	pthread_mutex_lock(&c->lock);
-	struct lane *lanes = &space->lane[0][0][0];
-	for (unsigned i = 0; i < QUEUES * CLASSES * LANES_MAX; i++) {
+	struct lane *lanes = &space->lane[0][0][0][0];
+	for (unsigned i = 0; i < LANES_ALL; i++) {
 		struct segment *s = atomic_exchange(&lanes[i].open, NULL);
 		if (s)
 			segment_seal(c, s);

@@ -13,7 +13,7 @@ void thermo_options_init(struct thermo_options *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->size = sizeof(*o);
-	o->background_threads = 1;
+	o->background_threads = 2;
 	o->dram_bytes = UINT64_C(64) << 20;
 	o->put_wait_ms = 10;
 	o->pin_percent = 10;
@@ -187,21 +187,26 @@ static int parse_pair(struct thermo_options *o, char *pair, unsigned line,
 			 line, key);
 }
 
-/* The text that strings point into lies behind a magic word, so that it can be freed. */
+/* A text that was parsed; strings of options may point into it, also after another one was parsed. */
+struct text {
+	struct text *earlier;
+	char bytes[];
+};
+
 int thermo_options_parse(struct thermo_options *options, const char *text,
 			 struct thermo_error *error)
 {
 	size_t len = strnlen(text, TEXT_MAX + 1);
 	if (len > TEXT_MAX)
 		return error_set(error, -EINVAL, "configuration: longer than %u bytes", TEXT_MAX);
-	char *copy = malloc(len + 1);
+	struct text *copy = malloc(sizeof(*copy) + len + 1);
 	if (!copy)
 		return error_set(error, -ENOMEM, "configuration: no memory");
-	memcpy(copy, text, len + 1);
+	memcpy(copy->bytes, text, len + 1);
 	struct thermo_options parsed = *options;
 	unsigned line = 1;
 	int rc = 0;
-	for (char *p = copy; *p && rc == 0; line++) {
+	for (char *p = copy->bytes; *p && rc == 0; line++) {
 		char *end = p + strcspn(p, "\n");
 		char *next = *end ? end + 1 : end;
 		*end = '\0';
@@ -219,14 +224,19 @@ int thermo_options_parse(struct thermo_options *options, const char *text,
 		free(copy);
 		return rc;
 	}
-	free(options->_text);
-	parsed._text = copy;
+	copy->earlier = (struct text *)(void *)options->_text;
+	parsed._text = (char *)copy;
 	*options = parsed;
 	return 0;
 }
 
 void thermo_options_free(struct thermo_options *options)
 {
-	free(options->_text);
+	struct text *t = (struct text *)(void *)options->_text;
+	while (t) {
+		struct text *earlier = t->earlier;
+		free(t);
+		t = earlier;
+	}
 	thermo_options_init(options);
 }

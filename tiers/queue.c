@@ -207,7 +207,7 @@ int thermo_hint(struct thermo_space *space, const void *const *keys, const size_
 			if (here || !c->cold)
 				continue;
 			if (!runner)
-				runner = runner_take(c);
+				runner = runner_take(c, true);
 			if (!runner) {
 				rc = -ENOMEM;
 				break;

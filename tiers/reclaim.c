@@ -50,6 +50,20 @@ static void retire(struct thermo *c, struct segment *s)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* Is this record what its key stands for? */
+static bool is_live(struct thermo *c, const struct live *live, struct found *f)
+{
+	struct key key = {
+		.bytes = live->view.key,
+		.len = live->view.key_len,
+		.space = live->view.space,
+		.chunk = (live->view.flags & RECORD_CHUNK) != 0,
+		.hash = live->hash,
+		.identity = live->view.head & HEAD_IDENTITY,
+	};
+	return c->lookup->find(c, &key, f) && f->place == live->place;
+}
+
 /* ---- Copying ---- */
 
 static char *output_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
@@ -238,6 +252,17 @@ static int write_cold(struct thermo *c, const struct live *live, bool was_expire
 	return rc;
 }
 
+/* Under the bucket's lock: a writer that took it before has published by now, and one that takes it after
+ * sees that the segment is SCANNING, so that what it writes shadows this record in cold. */
+static bool still_live(struct thermo *c, const struct live *live)
+{
+	struct found f;
+	struct bucket *home = index_lock(c->index, live->hash);
+	bool is = is_live(c, live, &f);
+	index_unlock(home);
+	return is;
+}
+
 /* THERMO_OK when the record is on its way out; else it must stay. */
 static int leave_memory(struct thermo *c, const struct live *live)
 {
@@ -252,6 +277,8 @@ static int leave_memory(struct thermo *c, const struct live *live)
 		count_left(c, live, was_expired);
 		return THERMO_OK;
 	}
+	if (!still_live(c, live))
+		return THERMO_OK;
 	return write_cold(c, live, was_expired);
 }
 
@@ -280,8 +307,7 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		keep = keep && !(live->view.flags & RECORD_TOMBSTONE) &&
 		       policy_scan(c->policy, queue, counter, &next) == POLICY_KEEP;
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
-					      queue == POLICY_SMALL ? THERMO_WARM
-								    : (enum thermo_tier)tier);
+					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
 	} else if (r->mode == RECLAIM_DEMOTE || r->fruitless >= 4) {
 		to = THERMO_WARM;
@@ -330,20 +356,6 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 		n++;
 	}
 	return n;
-}
-
-/* Is this record what its key stands for? */
-static bool is_live(struct thermo *c, const struct live *live, struct found *f)
-{
-	struct key key = {
-		.bytes = live->view.key,
-		.len = live->view.key_len,
-		.space = live->view.space,
-		.chunk = (live->view.flags & RECORD_CHUNK) != 0,
-		.hash = live->hash,
-		.identity = live->view.head & HEAD_IDENTITY,
-	};
-	return c->lookup->find(c, &key, f) && f->place == live->place;
 }
 
 /* The segment could not be emptied: it takes its turn again, as the youngest. */
@@ -550,7 +562,8 @@ int reclaim_publish(struct thermo *c)
 	r->publishing = false;
 	if (rc) {
 		atomic_store(&c->cold_failed, (uint32_t)-rc);
-		r->cold_retry = monotonic_ns() + UINT64_C(1000000000);
+		r->cold_retry = monotonic_ns() + (rc == -ENOMEM ? UINT64_C(20000000)
+								: UINT64_C(1000000000));
 		/* Nothing is lost: the records stay where they are and are scanned again. */
 		cold_writer_abort(&writer);
 	} else {

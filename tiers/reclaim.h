@@ -59,7 +59,8 @@ struct restore {
 	uint64_t seq, expires_ms;
 	uint8_t space, flags, tier, queue, counter;
 };
-/* Brings it back; makes room by the policy where it does not fit. 0, -ENOSPC, -ENOMEM. */
+/* Brings it back; makes room by the policy where it does not fit. 0, -ENOMEM, or -ENOSPC: there is no room
+ * for it, or its segments are smaller than it. */
 int reclaim_restore(struct thermo *c, const struct restore *restore);
 /* Seals the output segments of one tier or of a space (tier, space < 0: any). */
 void reclaim_seal_outputs(struct thermo *c, int tier, int space);

@@ -354,11 +354,16 @@ static int begin_store(struct thermo *c, struct thermo_request *r)
 }
 
 /* delete, remove, erase. */
-static int discard(struct thermo *c, struct thermo_request *r, const struct cold_get *get)
+static int discard(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+		   uint32_t stripe)
 {
-	struct write w = {.key = request_key(r)};
+	struct write w = {.key = request_key(r), .conditional = r->op == THERMO_OP_REMOVE};
 	struct old_head old = request_old_head(c, &w.key);
+	if (get && w.conditional)
+		write_knows(c, &w, get, stripe);
 	int rc = write_tombstone(c, &w);
+	if (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN)
+		return REQUEST_COLD;
 	if (rc != THERMO_OK)
 		return rc;
 	counter_add(&cache_shard(c)->deletes, 1);
@@ -373,7 +378,7 @@ static int discard(struct thermo *c, struct thermo_request *r, const struct cold
 		return cold_erase(c->cold, &identity, r->ttl_ms);
 	}
 	if (r->op == THERMO_OP_REMOVE)
-		return w.existed || (get && cold_live(c, get)) ? THERMO_OK : THERMO_MISS;
+		return w.existed ? THERMO_OK : THERMO_MISS;
 	return THERMO_OK;
 }
 
@@ -387,10 +392,11 @@ static int begin_discard(struct thermo *c, struct thermo_request *r)
 	} else if (must_look(c, &key)) {
 		return REQUEST_COLD;
 	}
-	return discard(c, r, NULL);
+	return discard(c, r, NULL, 0);
 }
 
-static int finish_discard(struct thermo *c, struct thermo_request *r, const struct cold_get *get)
+static int finish_discard(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+			  uint32_t stripe)
 {
 	if (get->status < 0)
 		return cold_error(c, get->status);
@@ -399,7 +405,7 @@ static int finish_discard(struct thermo *c, struct thermo_request *r, const stru
 		if (!in_memory(c, &key))
 			return THERMO_MISS;
 	}
-	return discard(c, r, get);
+	return discard(c, r, get, stripe);
 }
 
 /* touch: the record again, with another expiry, on condition that it is still that version. */
@@ -601,7 +607,7 @@ int request_finish(struct thermo *c, struct thermo_request *r, const struct cold
 	case THERMO_OP_DELETE:
 	case THERMO_OP_REMOVE:
 	case THERMO_OP_ERASE:
-		return finish_discard(c, r, get);
+		return finish_discard(c, r, get, stripe);
 	case THERMO_OP_TOUCH:
 		return finish_touch(c, r, get, stripe);
 	case THERMO_OP_EXISTS:

@@ -36,7 +36,8 @@ struct runner {
 
 int runner_open(struct thermo *c, struct runner **runner);
 void runner_close(struct runner **runner); /* cancels what is airborne */
-struct runner *runner_take(struct thermo *c); /* NULL: no memory */
+/* NULL: no memory. wait: for another to be given back, if there is one; not by who holds one. */
+struct runner *runner_take(struct thermo *c, bool wait);
 void runner_give(struct runner *runner);
 
 /* thermo_get where memory alone does not answer. */

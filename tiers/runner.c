@@ -39,16 +39,25 @@ void runner_close(struct runner **runner)
 	*runner = NULL;
 }
 
-struct runner *runner_take(struct thermo *c)
+struct runner *runner_take(struct thermo *c, bool wait)
 {
+	struct runner *r = NULL;
 	pthread_mutex_lock(&c->runner_lock);
-	struct runner *r = c->runners;
-	if (r)
-		c->runners = r->next;
+	for (;;) {
+		r = c->runners;
+		if (r) {
+			c->runners = r->next;
+			break;
+		}
+		/* One more, if its buffers can be had; else whoever holds one gives it back soon. */
+		if (runner_open(c, &r) == 0 || !c->runners_out || !wait)
+			break;
+		pthread_cond_wait(&c->runner_idle, &c->runner_lock);
+	}
+	c->runners_out += r != NULL;
 	pthread_mutex_unlock(&c->runner_lock);
-	if (!r && runner_open(c, &r) != 0)
-		return NULL;
-	r->next = NULL;
+	if (r)
+		r->next = NULL;
 	return r;
 }
 
@@ -57,8 +66,10 @@ void runner_give(struct runner *r)
 	struct thermo *c = r->cache;
 	check(!r->airborne && !r->done_head);
 	pthread_mutex_lock(&c->runner_lock);
+	c->runners_out--;
 	r->next = c->runners;
 	c->runners = r;
+	pthread_cond_signal(&c->runner_idle);
 	pthread_mutex_unlock(&c->runner_lock);
 }
 
@@ -238,7 +249,7 @@ static int run_one(struct thermo_request *request)
 	} while (rc == REQUEST_AGAIN);
 	if (rc != REQUEST_COLD)
 		return rc;
-	struct runner *r = runner_take(c);
+	struct runner *r = runner_take(c, true);
 	if (!r)
 		return -ENOMEM;
 	uint64_t began = monotonic_ns();
@@ -383,7 +394,7 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 				continue;
 			}
 			if (!*runner)
-				*runner = runner_take(c);
+				*runner = runner_take(c, true);
 			if (*runner)
 				runner_start(*runner, group[i]); /* looks once more: it may have come */
 			else
@@ -406,7 +417,7 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 			continue;
 		}
 		if (!*runner)
-			*runner = runner_take(c);
+			*runner = runner_take(c, true);
 		if (*runner)
 			runner_start(*runner, r);
 		else

@@ -87,10 +87,10 @@ struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsig
 	s->space = space->id;
 	s->queue = (uint8_t)queue;
 	s->klass = (uint8_t)klass;
+	s->lane = 0;
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
-	c->open_segments++;
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -106,7 +106,8 @@ void segment_seal(struct thermo *c, struct segment *s)
 	s->sealed_epoch = epoch_advance();
 	atomic_store(&s->state, SEGMENT_SEALED);
 	segment_list_insert(&c->queue[s->tier][s->queue], s);
-	c->open_segments--;
+	atomic_fetch_sub_explicit(&c->open_segments, s->lane, memory_order_relaxed);
+	s->lane = 0;
 }
 
 /* Seals the open segment that was opened first, of all lanes, so that open ones stay few. */
@@ -118,8 +119,8 @@ static void seal_oldest_lane(struct thermo *c)
 		struct thermo_space *space = &c->space[id];
 		if (atomic_load(&space->state) == SPACE_NONE)
 			continue;
-		struct lane *lanes = &space->lane[0][0][0];
-		for (unsigned i = 0; i < QUEUES * CLASSES * LANES_MAX; i++) {
+		struct lane *lanes = &space->lane[0][0][0][0];
+		for (unsigned i = 0; i < LANES_ALL; i++) {
 			struct segment *s = atomic_load(&lanes[i].open);
 			if (s && s->born < born) {
 				born = s->born;
@@ -131,20 +132,36 @@ static void seal_oldest_lane(struct thermo *c)
 		segment_seal(c, atomic_exchange(&oldest->open, NULL));
 }
 
+/* Every space has one lane in each queue beyond the limit, while all of that is a small part of the pool:
+ * else spaces that are written in turn would seal each other's segments, hardly begun. */
+static bool too_many_open(const struct thermo *c, const struct thermo_space *space,
+			  const struct lane *lane)
+{
+	uint32_t open = atomic_load_explicit(&c->open_segments, memory_order_relaxed);
+	uint32_t most = c->pool[THERMO_HOT].extents_target * c->pool[THERMO_HOT].per_extent / 4;
+	bool first = false;
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+		for (unsigned queue = 0; queue < QUEUES; queue++)
+			first |= lane == &space->lane[tier][queue][0][0];
+	return open >= (first && most > c->open_segments_max ? most : c->open_segments_max);
+}
+
 static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lane *lane,
-			struct segment *full, unsigned queue, unsigned klass)
+			struct segment *full, unsigned tier, unsigned queue, unsigned klass)
 {
 	bool ok = true;
 	pthread_mutex_lock(&c->lock);
 	if (atomic_load(&lane->open) == full) {
-		if (!full && c->open_segments >= c->open_segments_max)
+		if (!full && too_many_open(c, space, lane))
 			seal_oldest_lane(c);
 		struct segment *s =
-			segment_open(c, space, THERMO_HOT, queue, klass, c->reserve[THERMO_HOT]);
+			segment_open(c, space, tier, queue, klass, c->reserve[tier]);
 		ok = s != NULL;
 		if (ok) {
 			if (full)
 				segment_seal(c, full);
+			s->lane = 1;
+			atomic_fetch_add_explicit(&c->open_segments, 1, memory_order_relaxed);
 			atomic_store_explicit(&lane->open, s, memory_order_release);
 		}
 	}
@@ -156,24 +173,24 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 }
 
 /* Few open segments: where the limit is reached, time-to-live classes and threads share. */
-static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, unsigned queue,
-				unsigned *klass)
+static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, unsigned tier,
+				unsigned queue, unsigned *klass)
 {
 	unsigned number = c->lanes > 1 ? (unsigned)sched_getcpu() % c->lanes : 0;
-	struct lane *lane = &space->lane[queue][*klass][number];
+	struct lane *lane = &space->lane[tier][queue][*klass][number];
 	if (likely(atomic_load_explicit(&lane->open, memory_order_relaxed) != NULL) ||
-	    __atomic_load_n(&c->open_segments, __ATOMIC_RELAXED) < c->open_segments_max)
+	    atomic_load_explicit(&c->open_segments, memory_order_relaxed) < c->open_segments_max)
 		return lane;
 	*klass = 0;
-	return &space->lane[queue][0][0];
+	return &space->lane[tier][queue][0][0];
 }
 
-char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue, unsigned klass,
-		    uint32_t bytes, struct segment **segment)
+char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
+		    unsigned klass, uint32_t bytes, struct segment **segment)
 {
-	const uint32_t cap = c->pool[THERMO_HOT].segment_bytes;
+	const uint32_t cap = c->pool[tier].segment_bytes;
 	check(bytes <= cap);
-	struct lane *lane = choose_lane(c, space, queue, &klass);
+	struct lane *lane = choose_lane(c, space, tier, queue, &klass);
 	for (;;) {
 		struct segment *s = atomic_load_explicit(&lane->open, memory_order_acquire);
 		if (likely(s != NULL)) {
@@ -183,10 +200,10 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned queue
 					    &s->used, &used, used + bytes, memory_order_relaxed,
 					    memory_order_relaxed)) {
 					*segment = s;
-					return segment_start(&c->pool[THERMO_HOT], s) + used;
+					return segment_start(&c->pool[tier], s) + used;
 				}
 		}
-		if (!lane_refill(c, space, lane, s, queue, klass))
+		if (!lane_refill(c, space, lane, s, tier, queue, klass))
 			return NULL;
 	}
 }
@@ -293,7 +310,7 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 		memcpy(to + 8, &seq, 8);
 	segment_note(segment, seq, w->expires_ms);
 	w->version = seq;
-	uint64_t place = place_make(THERMO_HOT, (uint64_t)(to - c->base[THERMO_HOT]));
+	uint64_t place = place_make(segment->tier, (uint64_t)(to - c->base[segment->tier]));
 	if (old->in_index) {
 		struct index_slot at = old->found.at;
 		uint8_t counter =
@@ -329,7 +346,13 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		queue = place_segment(c, found.place)->queue;
 	else
 		queue = policy_admit(c->policy, w->key.hash, bytes);
-	char *to = write_reserve(c, space, queue, class_of(c, w->expires_ms), bytes, &segment);
+	unsigned klass = class_of(c, w->expires_ms);
+	char *to = NULL;
+	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
+	    queue == POLICY_SMALL)
+		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, &segment);
+	if (likely(!to))
+		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;
@@ -361,7 +384,7 @@ static int no_room(struct thermo *c)
 {
 	int failed = -(int)atomic_load(&c->cold_failed);
 	struct shard *shard = cache_shard(c);
-	if (failed) {
+	if (failed && failed != -ENOMEM) { /* memory comes back: a matter of time, as room is */
 		counter_add(&shard->no_space, 1);
 		return failed == -ENOSPC ? -ENOSPC : -EROFS;
 	}
@@ -405,10 +428,18 @@ int write_tombstone(struct thermo *c, struct write *w)
 {
 	struct standing old;
 	bool stays = false;
+	int rc = THERMO_OK;
 	epoch_enter();
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
-	w->existed = old.live;
+	w->existed = old.in_index ? old.live : w->known_cold && w->cold_live;
+	if (w->conditional && !old.in_index) { /* it is to say whether there was one */
+		if (w->known_cold ? stripe_read(c, w->key.hash) != w->stripe
+				  : c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash)) {
+			rc = w->known_cold ? WRITE_AGAIN : WRITE_NEEDS_COLD;
+			goto done;
+		}
+	}
 	if (c->cold && old.in_index && (old.view.flags & RECORD_TOMBSTONE))
 		goto done;
 	if (c->cold && (!old.in_index || shadows(c, w, &old)))
@@ -429,9 +460,13 @@ done:
 	index_unlock(home);
 	epoch_exit();
 	if (!stays)
-		return THERMO_OK;
+		return rc;
+	w->conditional = w->known_cold = false;
+	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
 	w->value_len = 0;
 	w->expires_ms = 0;
-	return write_record(c, w);
+	rc = write_record(c, w);
+	w->existed = existed;
+	return rc;
 }

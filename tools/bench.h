@@ -38,6 +38,7 @@ struct bench_series {
 	struct round_summary rounds[BENCH_ROUNDS_MAX];
 	struct round_summary median;
 	double ratio; /* to the floor: median of the ratios of each round; 0 = no floor */
+	double quiet_ratio; /* the same by the median blocks */
 };
 
 /* The cache's memory after loading. */

@@ -74,6 +74,14 @@ static void print_latencies(FILE *to, const struct latency_summary *latency)
 	fprintf(to, " %9s", duration(latency->max, text));
 }
 
+static void print_ratio(FILE *to, double ratio)
+{
+	if (ratio > 0)
+		fprintf(to, " %7.3f", ratio);
+	else
+		fprintf(to, " %7s", "-");
+}
+
 static void print_series(FILE *to, const struct bench_series *series,
 			 const struct bench_settings *settings, const struct bench_results *results)
 {
@@ -83,10 +91,12 @@ static void print_series(FILE *to, const struct bench_series *series,
 	char text[24];
 
 	fprintf(to, "%-12s %12s", series->name, rate(median->ops_per_s, text));
-	if (series->ratio > 0)
-		fprintf(to, " %7.3f", series->ratio);
+	print_ratio(to, series->ratio);
+	if (median->quiet_ops_per_s > 0)
+		fprintf(to, " %12s", rate(median->quiet_ops_per_s, text));
 	else
-		fprintf(to, " %7s", "-");
+		fprintf(to, " %12s", "-");
+	print_ratio(to, series->quiet_ratio);
 	print_latencies(to, latency);
 	uint64_t gets = median->counts.gets;
 	fprintf(to, " %6.2f%%", gets ? 100.0 * (double)median->counts.hits / (double)gets : 0.0);
@@ -95,10 +105,12 @@ static void print_series(FILE *to, const struct bench_series *series,
 		fprintf(to, " %8s\n", "-");
 	else if (!strcmp(series->name, "thermocline"))
 		fprintf(to, " %8.1f\n", results->memory.extra_bytes);
+	else if (extra_of(series, settings) < 0)
+		fprintf(to, " %8s\n", "on disk");
 	else
 		fprintf(to, " %8.1f\n", extra_of(series, settings));
 	if (settings->work.get_percent && settings->work.get_percent < 100) {
-		fprintf(to, "%-12s %12s %7s", "  puts", "", "");
+		fprintf(to, "%-12s %12s %7s %12s %7s", "  puts", "", "", "", "");
 		print_latencies(to, &median->put);
 		if (median->counts.refused)
 			fprintf(to, "  %llu refused", (unsigned long long)median->counts.refused);
@@ -171,8 +183,9 @@ void bench_report_text(FILE *to, const struct bench_settings *settings,
 		else
 			fprintf(to, "medians of %u rounds of %g s\n\n", settings->rounds,
 				work->seconds);
-		fprintf(to, "%-12s %12s %7s %9s %9s %9s %9s %7s %5s %8s\n", "store", "requests",
-			"floor=1", "p50", "p99", "p99.9", "max", "hits", "CPUs", "B/object");
+		fprintf(to, "%-12s %12s %7s %12s %7s %9s %9s %9s %9s %7s %5s %8s\n", "store",
+			"requests", "floor=1", "quiet", "floor=1", "p50", "p99", "p99.9", "max",
+			"hits", "CPUs", "B/object");
 		for (unsigned i = 0; i < results->n; i++)
 			print_series(to, results->series[i], settings, results);
 		if (work->batch > 1)
@@ -220,6 +233,8 @@ static cJSON *series_json(const struct bench_series *series, const struct bench_
 	cJSON_AddNumberToObject(json, "extra_bytes_per_key", extra_of(series, settings));
 	if (series->ratio > 0)
 		cJSON_AddNumberToObject(json, "ratio_to_floor", series->ratio);
+	if (series->quiet_ratio > 0)
+		cJSON_AddNumberToObject(json, "quiet_ratio_to_floor", series->quiet_ratio);
 	if (!series->n)
 		return json;
 	cJSON_AddItemToObject(json, "median", round_to_json(&series->median));

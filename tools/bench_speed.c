@@ -21,7 +21,8 @@
 
 #define COMMAND "bench"
 #define LOAD_STEPS 64u
-#define DISK_FILE_BYTES ((uint64_t)1 << 30)
+#define DISK_FILE_LEAST ((uint64_t)128 << 20) /* bytes of the file that the disk is measured with */
+#define DISK_FILE_MOST ((uint64_t)1 << 30)
 #define DISK_SECONDS 0.5 /* of each depth and round */
 #define DISK_DEPTH 32u
 
@@ -224,8 +225,15 @@ static int open_peer(struct speed *speed, const char *name)
 
 static int open_disk(struct speed *speed)
 {
+	const struct workload *work = &speed->settings->work;
+	double bytes = (double)work->keys * (work->key_len + bench_value_mean(work));
+
+	if (bytes < (double)DISK_FILE_LEAST)
+		bytes = (double)DISK_FILE_LEAST;
+	if (bytes > (double)DISK_FILE_MOST)
+		bytes = (double)DISK_FILE_MOST;
 	show(speed, -1, "writing a file on", "the disk");
-	int status = disk_open(speed->settings->tiers.cold_dir, DISK_FILE_BYTES, &speed->disk);
+	int status = disk_open(speed->settings->tiers.cold_dir, (uint64_t)bytes, &speed->disk);
 	if (status)
 		return fail(speed, speed->settings->tiers.cold_dir, status);
 	speed->has_disk = true;
@@ -362,12 +370,20 @@ static void conclude(struct speed *speed)
 
 	for (unsigned i = 0; i < speed->results->n; i++) {
 		struct bench_series *series = speed->results->series[i];
-		double ratios[BENCH_ROUNDS_MAX];
+		double ratios[BENCH_ROUNDS_MAX], quiet[BENCH_ROUNDS_MAX];
+		unsigned quiets = 0;
 		round_medians(series->rounds, series->n, &series->median);
-		for (unsigned r = 0; floor && r < series->n; r++)
-			ratios[r] = series->rounds[r].ops_per_s / floor->rounds[r].ops_per_s;
+		for (unsigned r = 0; floor && r < series->n; r++) {
+			const struct round_summary *mine = &series->rounds[r];
+			const struct round_summary *its = &floor->rounds[r];
+			ratios[r] = mine->ops_per_s / its->ops_per_s;
+			if (mine->quiet_ops_per_s > 0 && its->quiet_ops_per_s > 0)
+				quiet[quiets++] = mine->quiet_ops_per_s / its->quiet_ops_per_s;
+		}
 		if (floor)
 			series->ratio = median_of(ratios, series->n);
+		if (quiets)
+			series->quiet_ratio = median_of(quiet, quiets);
 	}
 	conclude_disk(speed);
 }

@@ -21,6 +21,7 @@ static void summarise(const struct histogram *ns, struct latency_summary *summar
 void round_summarise(const struct bench_round *round, struct round_summary *summary)
 {
 	summary->ops_per_s = round->ops_per_s;
+	summary->quiet_ops_per_s = round->quiet_ops_per_s;
 	summary->seconds = round->seconds;
 	summary->cpu_seconds = round->cpu_seconds;
 	summary->counts = round->counts;
@@ -50,6 +51,7 @@ cJSON *round_to_json(const struct round_summary *summary)
 	cJSON *json = cJSON_CreateObject();
 
 	cJSON_AddNumberToObject(json, "ops_per_s", summary->ops_per_s);
+	cJSON_AddNumberToObject(json, "quiet_ops_per_s", summary->quiet_ops_per_s);
 	cJSON_AddNumberToObject(json, "seconds", summary->seconds);
 	cJSON_AddNumberToObject(json, "cpu_seconds", summary->cpu_seconds);
 	cJSON_AddNumberToObject(json, "gets", (double)counts->gets);
@@ -100,6 +102,7 @@ int round_from_json(const cJSON *json, struct round_summary *summary)
 
 	memset(summary, 0, sizeof(*summary));
 	summary->ops_per_s = number_in(json, "ops_per_s", &error);
+	summary->quiet_ops_per_s = number_in(json, "quiet_ops_per_s", &error);
 	summary->seconds = number_in(json, "seconds", &error);
 	summary->cpu_seconds = number_in(json, "cpu_seconds", &error);
 	counts->gets = count_in(json, "gets", &error);
@@ -183,6 +186,8 @@ void round_medians(const struct round_summary *rounds, unsigned n, struct round_
 {
 	memset(median, 0, sizeof(*median));
 	median->ops_per_s = median_real(rounds, n, offsetof(struct round_summary, ops_per_s));
+	median->quiet_ops_per_s =
+		median_real(rounds, n, offsetof(struct round_summary, quiet_ops_per_s));
 	median->seconds = median_real(rounds, n, offsetof(struct round_summary, seconds));
 	median->cpu_seconds = median_real(rounds, n, offsetof(struct round_summary, cpu_seconds));
 	for (unsigned i = 0; i < n; i++) {

@@ -13,7 +13,7 @@ struct latency_summary {
 };
 
 struct round_summary {
-	double ops_per_s, seconds, cpu_seconds;
+	double ops_per_s, quiet_ops_per_s, seconds, cpu_seconds;
 	struct bench_counts counts;
 	struct latency_summary get, put, tier[BENCH_TIERS];
 };

@@ -99,7 +99,8 @@ static int worker_open(struct bench_worker *worker, struct bench_target *target,
 	worker->at = target->stream->n / work->threads * number;
 	worker->at -= worker->at % BENCH_BLOCK;
 	worker->buffer = map_bytes(2 * BENCH_BATCH_MAX * value);
-	if (!worker->buffer)
+	worker->block_ticks = calloc(BENCH_BLOCKS_KEPT, sizeof(*worker->block_ticks));
+	if (!worker->buffer || !worker->block_ticks)
 		return -ENOMEM;
 	for (unsigned i = 0; i < BENCH_BATCH_MAX; i++)
 		worker->values[i] = worker->buffer + i * value;
@@ -112,6 +113,8 @@ static int worker_open(struct bench_worker *worker, struct bench_target *target,
 
 static void worker_close(struct bench_worker *worker)
 {
+	free(worker->block_ticks);
+	worker->block_ticks = NULL;
 	if (!worker->buffer)
 		return;
 	if (worker->target->ops->worker_close)
@@ -225,8 +228,9 @@ static void pin_to(int cpu)
 	pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 }
 
-/* One block; every sixteenth is timed request by request. */
-static void run_block(struct bench_worker *worker, uint64_t n)
+/* One block, a full one or what is left of the round; every sixteenth is timed request by request.
+ */
+static void run_block(struct bench_worker *worker, uint64_t n, uint64_t full)
 {
 	const struct bench_ops *ops = worker->target->ops;
 
@@ -239,8 +243,12 @@ static void run_block(struct bench_worker *worker, uint64_t n)
 	} else {
 		uint64_t start = ticks_now();
 		ops->run(worker, n);
-		worker->fast_ticks += ticks_now() - start;
+		uint64_t ticks = ticks_now() - start;
+		worker->fast_ticks += ticks;
 		worker->fast_requests += n;
+		if (n == full)
+			worker->block_ticks[worker->fast_blocks++ % BENCH_BLOCKS_KEPT] =
+				ticks < UINT32_MAX ? (uint32_t)ticks : UINT32_MAX;
 	}
 }
 
@@ -277,7 +285,7 @@ static void *round_main(void *argument)
 	uint64_t start_ns = ticks_clock_ns(), start = ticks_now();
 	for (;;) {
 		uint64_t n = left && left < block ? left : block;
-		run_block(worker, n);
+		run_block(worker, n, block);
 		self->requests += n;
 		if (left) {
 			left -= n;
@@ -294,11 +302,30 @@ static void *round_main(void *argument)
 static void clear_counters(struct bench_worker *worker)
 {
 	memset(&worker->counts, 0, sizeof(worker->counts));
-	worker->fast_requests = worker->fast_ticks = 0;
+	worker->fast_requests = worker->fast_ticks = worker->fast_blocks = 0;
 	histogram_clear(&worker->get_ticks);
 	histogram_clear(&worker->put_ticks);
 	for (unsigned i = 0; i < BENCH_TIERS; i++)
 		histogram_clear(&worker->tier_ticks[i]);
+}
+
+static int compare_ticks(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return x < y ? -1 : x > y;
+}
+
+/* Requests a tick, by the median block; 0 if there was none. */
+static double quiet_rate(const struct bench_worker *worker)
+{
+	uint64_t n =
+		worker->fast_blocks < BENCH_BLOCKS_KEPT ? worker->fast_blocks : BENCH_BLOCKS_KEPT;
+	if (!n)
+		return 0;
+	qsort(worker->block_ticks, n, sizeof(*worker->block_ticks), compare_ticks);
+	uint32_t median = worker->block_ticks[n / 2];
+	uint64_t block = BENCH_BLOCK - BENCH_BLOCK % worker->work->batch;
+	return (double)block / (median ? median : 1);
 }
 
 static void add_worker(struct bench_round *round, const struct round_thread *thread, double tick_ns)
@@ -311,6 +338,7 @@ static void add_worker(struct bench_round *round, const struct round_thread *thr
 	uint64_t requests = fast ? worker->fast_requests : thread->requests;
 	uint64_t ticks = fast ? worker->fast_ticks : thread->ticks;
 	round->ops_per_s += (double)requests / ((double)ticks * tick_ns) * 1e9;
+	round->quiet_ops_per_s += quiet_rate(worker) / tick_ns * 1e9;
 	if ((double)thread->ticks * tick_ns / 1e9 > round->seconds)
 		round->seconds = (double)thread->ticks * tick_ns / 1e9;
 	round->counts.gets += counts->gets;

@@ -26,30 +26,40 @@ static inline void chaos(void)
 		__asm__ volatile("pause" ::: "memory");
 }
 
+#ifdef __clang__
+#define CHAOS_OPERATION(name) __c11_atomic_##name
+#else
+#define CHAOS_OPERATION(name) chaos_##name
+#define chaos_load __atomic_load_n
+#define chaos_store __atomic_store_n
+#define chaos_fetch_add __atomic_fetch_add
+#define chaos_fetch_or __atomic_fetch_or
+#endif
+
 #undef atomic_load_explicit
 #undef atomic_store_explicit
 #undef atomic_fetch_add_explicit
 #undef atomic_fetch_or_explicit
 #define atomic_load_explicit(at, order)                                                            \
 	({                                                                                         \
-		__auto_type chaos_value = __atomic_load_n(at, order);                              \
+		__auto_type chaos_value = CHAOS_OPERATION(load)(at, order);                        \
 		chaos();                                                                           \
 		chaos_value;                                                                       \
 	})
 #define atomic_store_explicit(at, value, order)                                                    \
 	({                                                                                         \
-		__atomic_store_n(at, value, order);                                                \
+		CHAOS_OPERATION(store)(at, value, order);                                          \
 		chaos();                                                                           \
 	})
 #define atomic_fetch_add_explicit(at, value, order)                                                \
 	({                                                                                         \
-		__auto_type chaos_value = __atomic_fetch_add(at, value, order);                    \
+		__auto_type chaos_value = CHAOS_OPERATION(fetch_add)(at, value, order);            \
 		chaos();                                                                           \
 		chaos_value;                                                                       \
 	})
 #define atomic_fetch_or_explicit(at, value, order)                                                 \
 	({                                                                                         \
-		__auto_type chaos_value = __atomic_fetch_or(at, value, order);                     \
+		__auto_type chaos_value = CHAOS_OPERATION(fetch_or)(at, value, order);             \
 		chaos();                                                                           \
 		chaos_value;                                                                       \
 	})

@@ -362,6 +362,8 @@ static void round_run(uint64_t seed, double seconds)
 	for (double at = 0; at < seconds; at += 0.002) {
 		bool full = true;
 		nanosleep(&tick, NULL);
+		if (index_ahead(table.index))
+			wrong("no memory ahead", 0, 0, 0);
 		for (unsigned i = 0; i < n_writers; i++)
 			full &= atomic_load(&writers[i].settled) == n_keys;
 		if (full)

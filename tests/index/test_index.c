@@ -446,6 +446,43 @@ static void grow_at_buckets_max_stops_and_says_so(void)
 	table_close();
 }
 
+/* Memory that is near its use is there before the call that needs it. */
+static void ahead_every_insert_growth_commits_nothing(void)
+{
+	enum { N = 500000 };
+	unsigned steps = 0;
+	table_open(N, 64, 1 << 20, 256 * MIB, mix);
+	for (uint64_t k = 0; k < N; k++) {
+		uint64_t bytes = index_bytes(table.index);
+		CU_ASSERT_EQUAL(index_ahead(table.index), 0);
+		uint64_t after = index_bytes(table.index);
+		steps += after != bytes;
+		CU_ASSERT_EQUAL(add(k, 0), 0);
+		grow(64);
+		CU_ASSERT_EQUAL(index_bytes(table.index), after);
+		if (k % 1024 == 0) /* far from half of it unused */
+			CU_ASSERT(index_bytes(table.index) < 26 * (k + 1) + MIB * 5);
+	}
+	CU_ASSERT(steps > 8);
+	for (uint64_t k = 0; k < N; k++)
+		CU_ASSERT(has(k, 0));
+	table_close();
+}
+
+static void ahead_budget_refuses_enomem(void)
+{
+	table_open(6000, 64, 1 << 16, 128 * 1024, mix);
+	int rc = 0;
+	for (uint64_t k = 0; k < 6000 && !rc; k++) {
+		CU_ASSERT_EQUAL(add(k, 0), 0);
+		grow(64);
+		rc = index_ahead(table.index);
+	}
+	CU_ASSERT_EQUAL(rc, -ENOMEM);
+	CU_ASSERT_EQUAL(index_bytes(table.index), 128 * 1024);
+	table_close();
+}
+
 /* A split whose new bucket needs a chain, and there are no overflow buckets for it. */
 static void grow_split_without_overflow_changes_nothing(void)
 {
@@ -462,8 +499,9 @@ static void grow_split_without_overflow_changes_nothing(void)
 		CU_ASSERT(has(k, (uint8_t)k));
 
 	atomic_store(&budget.cap, MIB);
-	for (int i = 0; i < 300; i++)
-		grow(64);
+	epoch_enter();
+	index_grow_now(table.index, 64);
+	epoch_exit();
 	CU_ASSERT(index_buckets(table.index) > 64);
 	CU_ASSERT_EQUAL(index_overflow(table.index), overflow);
 	for (uint64_t k = 0; k < N; k++)
@@ -530,6 +568,8 @@ int main(void)
 		SUITE_CASE(grow_over_doublings_memory_within_bounds),
 		SUITE_CASE(grow_budget_refuses_blocked_then_resumes),
 		SUITE_CASE(grow_at_buckets_max_stops_and_says_so),
+		SUITE_CASE(ahead_every_insert_growth_commits_nothing),
+		SUITE_CASE(ahead_budget_refuses_enomem),
 		SUITE_CASE(grow_split_without_overflow_changes_nothing),
 		SUITE_CASE(sweep_quiet_table_each_once_then_wraps),
 	};

@@ -75,6 +75,8 @@ static void finished(struct actor *a, struct group *g, unsigned i, bool may_pend
 		a->busy++;
 		return;
 	}
+	if (refused(a, r->status))
+		return;
 	switch (r->op) {
 	case THERMO_OP_GET:
 		check_read(a, s, k, r->status, g->before, r->value, r->capacity, r->offset,
@@ -179,6 +181,10 @@ void operate_queue(struct actor *a)
 	struct thermo_queue *queue;
 	a->what = "queue";
 	int rc = thermo_queue_open(a->world->cache, &queue);
+	if (refused(a, rc)) {
+		group_free(g);
+		return;
+	}
 	if (rc != THERMO_OK)
 		fail(a, 0, KEYS, rc, "queue_open failed");
 	for (unsigned i = 0; i < g->n; i++) {
@@ -225,7 +231,7 @@ void operate_hint(struct actor *a)
 		lens[i] = g->request[i].key_len;
 	}
 	int rc = thermo_hint(a->world->space[0], keys, lens, g->n);
-	if (rc != THERMO_OK)
+	if (rc != THERMO_OK && !refused(a, rc))
 		fail(a, 0, KEYS, rc, "hint failed");
 	group_free(g);
 }
@@ -265,6 +271,8 @@ void operate_iterate(struct actor *a)
 	a->what = "iterate";
 	a->iterations++;
 	int rc = thermo_iter_open(a->world->space[s], prefix, prefix_len, &iter);
+	if (refused(a, rc))
+		return;
 	if (rc != THERMO_OK)
 		fail(a, s, KEYS, rc, "iter_open failed");
 	for (;;) {
@@ -285,11 +293,14 @@ void operate_iterate(struct actor *a)
 			group_free(g);
 		}
 	}
-	if (rc != THERMO_MISS)
+	bool cut = refused(a, rc);
+	if (rc != THERMO_MISS && !cut)
 		fail(a, s, KEYS, rc, "iteration failed");
 	rc = thermo_iter_close(&iter);
 	if (rc != THERMO_OK)
 		fail(a, s, KEYS, rc, "iter_close failed");
+	if (cut)
+		return;
 	for (uint32_t k = 0; k < KEYS; k++) {
 		char key[THERMO_KEY_MAX];
 		size_t len = key_make(a, k, key);

@@ -11,8 +11,13 @@
 #include <unistd.h>
 
 #define MIB ((uint64_t)1 << 20)
-#define DRAM (32 * MIB)
 #define WARM (8 * MIB)
+
+/* Every thread that waits for the device needs buffers. */
+static uint64_t dram_bytes(const struct world *w)
+{
+	return (28 + 10 * w->actors) * MIB;
+}
 
 static uint64_t injected(void *context)
 {
@@ -43,7 +48,8 @@ static void cache_open(struct world *w)
 	struct thermo_options o;
 	struct thermo_error error;
 	thermo_options_init(&o);
-	o.dram_bytes = DRAM;
+	o.dram_bytes = dram_bytes(w);
+	o.filter_bytes = (2 + 6 * w->actors) * MIB;
 	o.warm_bytes = w->warm ? WARM : 0;
 	o.warm = "dram";
 	o.cold_dir = w->cold;
@@ -115,7 +121,7 @@ static void resize(struct actor *a)
 	struct world *w = a->world;
 	struct thermo_error error;
 	bool hot = !w->warm || chance_below(&a->chance, 2);
-	uint64_t bytes = hot ? DRAM - 4 * MIB + chance_below(&a->chance, 16) * MIB
+	uint64_t bytes = hot ? dram_bytes(w) - 4 * MIB + chance_below(&a->chance, 16) * MIB
 			     : WARM + chance_below(&a->chance, 12) * MIB;
 	int64_t timeout = (int64_t)chance_below(&a->chance, 2) * INT64_C(300000000);
 	a->what = hot ? "resize hot" : "resize warm";
@@ -137,7 +143,7 @@ static void drain(struct actor *a)
 	if (rc != THERMO_OK && rc != THERMO_PENDING)
 		die("drain", rc, &error);
 	if (chance_below(&a->chance, 2)) { /* else later, by resize */
-		rc = thermo_resize(w->cache, hot ? THERMO_HOT : THERMO_WARM, hot ? DRAM : WARM,
+		rc = thermo_resize(w->cache, hot ? THERMO_HOT : THERMO_WARM, hot ? dram_bytes(w) : WARM,
 				   INT64_C(300000000), &error);
 		if (rc != THERMO_OK && rc != THERMO_PENDING)
 			die("resize after drain", rc, &error);
@@ -219,20 +225,21 @@ static struct actor *actor_make(struct world *w, unsigned number)
 static void print_summary(const struct world *w)
 {
 	struct thermo_stats s = {.size = sizeof(s)};
-	uint64_t steps = 0, busy = 0, pending = 0, pins = 0;
+	uint64_t steps = 0, busy = 0, pending = 0, pins = 0, no_memory = 0;
 	for (unsigned i = 0; i < w->actors; i++) {
 		steps += w->actor[i]->step;
 		busy += w->actor[i]->busy;
 		pending += w->actor[i]->pending;
 		pins += w->actor[i]->pin_limit;
+		no_memory += w->actor[i]->no_memory;
 	}
 	int rc = thermo_stats(w->cache, &s);
 	if (rc)
 		die("stats", rc, NULL);
 	printf("model: seed %" PRIu64 ": %" PRIu64 " steps, %" PRIu64 " busy, %" PRIu64
-	       " pending, %" PRIu64 " pin limits; %" PRIu64 " reopened, %" PRIu64 " dropped, %" PRIu64
+	       " pending, %" PRIu64 " pin limits, %" PRIu64 " no memory; %" PRIu64 " reopened, %" PRIu64 " dropped, %" PRIu64
 	       " resized, %" PRIu64 " drained\n",
-	       w->seed, steps, busy, pending, pins, w->reopened, w->dropped, w->resized, w->drained);
+	       w->seed, steps, busy, pending, pins, no_memory, w->reopened, w->dropped, w->resized, w->drained);
 	printf("  since the last open: hits %" PRIu64 " %" PRIu64 " %" PRIu64 ", misses %" PRIu64
 	       ", demoted %" PRIu64 ", promoted %" PRIu64 ", to cold %" PRIu64 ", from cold %" PRIu64
 	       ", clean drops %" PRIu64 ", compactions %" PRIu64 "\n",

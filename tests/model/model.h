@@ -72,7 +72,7 @@ struct actor {
 	struct entry entry[SPACES][KEYS];
 	struct trace trace[TRACE]; /* ring, by step */
 	uint64_t traced;
-	uint64_t hits[THERMO_TIERS], misses, busy, pending, pin_limit;
+	uint64_t hits[THERMO_TIERS], misses, busy, pending, pin_limit, no_memory;
 	char *buffer; /* LARGE_MAX, for what is read */
 	char *value;  /* LARGE_MAX, for what is written */
 };
@@ -110,6 +110,8 @@ void check_version(struct actor *a, unsigned space, uint32_t key, uint64_t versi
 void note_missing(struct entry *e);
 void note_put(struct actor *a, struct entry *e, uint64_t seed, size_t len, int64_t ttl_ms,
 	      uint64_t before, uint64_t version);
+/* Many threads at once may find no buffer under the small caps: -ENOMEM, and nothing has changed. */
+bool refused(struct actor *a, int status);
 void note_trace(struct actor *a, unsigned space, uint32_t key, int status);
 void fail(struct actor *a, unsigned space, uint32_t key, int status, const char *format, ...)
 	__attribute__((noreturn, format(printf, 5, 6)));

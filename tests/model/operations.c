@@ -48,7 +48,7 @@ static void put(struct actor *a, unsigned s, uint32_t k)
 		note_put(a, &a->entry[s][k], seed, len, ttl, before, 0);
 	else if (rc == THERMO_BUSY)
 		a->busy++;
-	else
+	else if (!refused(a, rc))
 		fail(a, s, k, rc, "a put of %zu bytes failed", len);
 }
 
@@ -100,7 +100,9 @@ static void discard(struct actor *a, unsigned s, uint32_t k)
 			rc = THERMO_OK;
 	} else {
 		a->what = "erase";
-		rc = thermo_erase(space, key, key_len, INT64_C(100000000));
+		do /* refused, it may or may not have deleted */
+			rc = thermo_erase(space, key, key_len, INT64_C(100000000));
+		while (refused(a, rc));
 		if (rc == THERMO_PENDING) {
 			a->pending++;
 			rc = THERMO_OK; /* not readable in any case */
@@ -111,6 +113,8 @@ static void discard(struct actor *a, unsigned s, uint32_t k)
 		a->busy++;
 		return;
 	}
+	if (refused(a, rc))
+		return;
 	if (rc != THERMO_OK)
 		fail(a, s, k, rc, "%s failed", a->what);
 	e->present = false;
@@ -135,7 +139,7 @@ static void touch(struct actor *a, unsigned s, uint32_t k)
 		note_missing(e);
 	else if (rc == THERMO_BUSY)
 		a->busy++;
-	else
+	else if (!refused(a, rc))
 		fail(a, s, k, rc, "touch failed");
 }
 
@@ -149,6 +153,8 @@ static void exists(struct actor *a, unsigned s, uint32_t k)
 	int rc = thermo_exists(a->world->space[s], key, key_len, &info);
 	note_trace(a, s, k, rc);
 	enum certainty must = certainty(a, e, before, now_ms(a->world));
+	if (refused(a, rc))
+		return;
 	if (rc != THERMO_OK && rc != THERMO_MISS)
 		fail(a, s, k, rc, "exists failed");
 	if ((rc == THERMO_MISS && must == MUST_HIT) || (rc == THERMO_OK && must == MUST_MISS))
@@ -175,6 +181,8 @@ static void cas(struct actor *a, unsigned s, uint32_t k)
 	bool right = chance_below(&a->chance, 4) != 0;
 	if (right && e->present)
 		exists(a, s, k); /* learns the version, or that it is gone */
+	if (right && e->present && !e->version)
+		return; /* nothing was learnt */
 	a->what = "cas";
 	uint64_t before = now_ms(a->world), expected = e->present ? e->version : 0;
 	if (!right)
@@ -207,7 +215,7 @@ static void cas(struct actor *a, unsigned s, uint32_t k)
 			fail(a, s, k, rc, "cas: conflict though the version is right");
 		if (version == 0)
 			note_missing(e);
-	} else {
+	} else if (!refused(a, rc)) {
 		fail(a, s, k, rc, "cas failed");
 	}
 }

@@ -58,6 +58,7 @@ static void run_all_loaded_all_hits(void)
 		CU_ASSERT_EQUAL(round_1.counts.wrong, 0);
 		CU_ASSERT_EQUAL(round_1.counts.failed, 0);
 		CU_ASSERT(round_1.ops_per_s > 1000);
+		CU_ASSERT(round_1.quiet_ops_per_s > 1000);
 		/* One request, or one batch, in 32. */
 		double timed = (double)round_1.get_ns.count * work.batch * 32 / OPS;
 		CU_ASSERT(timed > 0.9 && timed < 1.1);
@@ -190,6 +191,7 @@ static void summary_json_comes_back(void)
 	cJSON *json = round_to_json(&a);
 	CU_ASSERT_EQUAL(round_from_json(json, &b), 0);
 	CU_ASSERT_EQUAL(a.ops_per_s, b.ops_per_s);
+	CU_ASSERT_EQUAL(a.quiet_ops_per_s, b.quiet_ops_per_s);
 	CU_ASSERT_EQUAL(memcmp(&a.get, &b.get, sizeof(a.get)), 0);
 	CU_ASSERT_EQUAL(memcmp(&a.tier, &b.tier, sizeof(a.tier)), 0);
 	CU_ASSERT_EQUAL(memcmp(&a.counts, &b.counts, sizeof(a.counts)), 0);

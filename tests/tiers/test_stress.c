@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Readers and writers on the same keys while everything moves. Every key has one writer, which counts its
+ * writes; a value says its key and its count and can be checked to be whole. So what a reader gets must be
+ * (1) whole, (2) that key's, (3) no older than what had been acknowledged before the read began. Keys that
+ * are also deleted may be missing, but their deletions count as well: an older value must not return.
+ */
+#include "tests/tiers/bed.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
+
+#define STRESS_KEYS 3000u
+#define WRITERS 2u
+#define READERS 6u
+#define BATCH 16u
+#define ROOM ((size_t)128 << 10)
+#define COUNT_BITS 36
+
+struct stress {
+	struct bed bed;
+	struct thermo_space *space;
+	_Atomic bool stop;
+	_Atomic uint64_t acked[STRESS_KEYS]; /* count of the last acknowledged write */
+	_Atomic uint64_t bad, reads, misses, writes, busy, failed;
+	bool nothing_lost;
+};
+
+struct stress_thread {
+	struct stress *stress;
+	unsigned number;
+	uint64_t seed;
+};
+
+static bool deletable(uint32_t key)
+{
+	return key % 8 == 0;
+}
+
+static size_t length_of(uint64_t seed)
+{
+	uint64_t mixed = value_mix(seed ^ 77);
+	if (mixed % 64 == 0)
+		return 16 + mixed / 64 % (ROOM - 16);
+	return 16 + mixed / 64 % (mixed % 4 ? 600 : 15000); /* long copies are easily overtaken */
+}
+
+static void report(struct stress *s, const char *what, uint32_t key, uint64_t seed, uint64_t acked)
+{
+	if (atomic_fetch_add(&s->bad, 1) < 10)
+		fprintf(stderr, "  stress: %s: key %u, value of key %" PRIu64 " count %" PRIu64
+			", acknowledged %" PRIu64 "\n", what, key, seed >> COUNT_BITS,
+			seed & ((UINT64_C(1) << COUNT_BITS) - 1), acked);
+}
+
+/* A value that a reader got. */
+static void check_value(struct stress *s, uint32_t key, const char *value, size_t len, uint64_t acked)
+{
+	uint64_t seed = 0;
+	size_t wrong;
+	memcpy(&seed, value, len < 8 ? len : 8);
+	atomic_fetch_add_explicit(&s->reads, 1, memory_order_relaxed);
+	if (len < 16 || seed >> COUNT_BITS != key)
+		report(s, "another key's value", key, seed, acked);
+	else if (len != length_of(seed) || !value_is(value, 0, len, seed, &wrong))
+		report(s, "a value that is not whole", key, seed, acked);
+	else if ((seed & ((UINT64_C(1) << COUNT_BITS) - 1)) < acked)
+		report(s, "a value older than what was acknowledged", key, seed, acked);
+}
+
+static void check_outcome(struct stress *s, uint32_t key, int status, const char *value, size_t len,
+			  uint64_t acked)
+{
+	if (status == THERMO_OK) {
+		check_value(s, key, value, len, acked);
+	} else if (status == THERMO_MISS) {
+		atomic_fetch_add_explicit(&s->misses, 1, memory_order_relaxed);
+		if (s->nothing_lost && acked && !deletable(key))
+			report(s, "a key is missing", key, 0, acked);
+	} else if (status != THERMO_PIN_LIMIT && status != THERMO_BUSY && status != -EFBIG) {
+		report(s, thermo_strerror(status), key, 0, acked);
+	}
+}
+
+static void *write_all(void *argument)
+{
+	struct stress_thread *t = argument;
+	struct stress *s = t->stress;
+	struct chance chance = chance_make(t->seed);
+	char *value = malloc(ROOM);
+	while (value && !atomic_load(&s->stop)) {
+		uint32_t n = (uint32_t)chance_below(&chance, STRESS_KEYS / WRITERS) * WRITERS + t->number;
+		char key[32];
+		size_t key_len = bed_key(n, key);
+		uint64_t count = atomic_load(&s->acked[n]) + 1;
+		int rc;
+		if (deletable(n) && chance_below(&chance, 2)) {
+			rc = thermo_delete(s->space, key, key_len);
+		} else {
+			uint64_t seed = (uint64_t)n << COUNT_BITS | count;
+			size_t len = length_of(seed);
+			value_fill(value, len, seed);
+			rc = thermo_put(s->space, key, key_len, value, len, THERMO_TTL_NONE);
+		}
+		if (rc == THERMO_OK)
+			atomic_store(&s->acked[n], count);
+		atomic_fetch_add(rc == THERMO_OK ? &s->writes : rc == THERMO_BUSY ? &s->busy : &s->failed, 1);
+	}
+	free(value);
+	return NULL;
+}
+
+static void read_batch(struct stress *s, struct chance *chance, char *buffer)
+{
+	struct thermo_request r[BATCH] = {{0}};
+	char key[BATCH][32];
+	uint32_t n[BATCH];
+	uint64_t acked[BATCH];
+	for (unsigned i = 0; i < BATCH; i++) {
+		n[i] = (uint32_t)chance_below(chance, STRESS_KEYS);
+		acked[i] = atomic_load(&s->acked[n[i]]);
+		r[i].space = s->space;
+		r[i].key = key[i];
+		r[i].key_len = (uint32_t)bed_key(n[i], key[i]);
+		r[i].value = buffer + i * ROOM;
+		r[i].capacity = ROOM;
+	}
+	if (thermo_get_batch(r, BATCH, -1) != THERMO_OK)
+		report(s, "a batch failed", 0, 0, 0);
+	for (unsigned i = 0; i < BATCH; i++)
+		check_outcome(s, n[i], r[i].status, r[i].value, r[i].value_len, acked[i]);
+}
+
+/* The bytes under a ref must be the same after a while. */
+static void read_ref(struct stress *s, struct chance *chance)
+{
+	char key[32];
+	uint32_t n = (uint32_t)chance_below(chance, STRESS_KEYS);
+	size_t key_len = bed_key(n, key);
+	struct thermo_ref ref = {0};
+	uint64_t acked = atomic_load(&s->acked[n]);
+	int rc = thermo_get_ref(s->space, key, key_len, &ref);
+	check_outcome(s, n, rc, ref.data, ref.len, acked);
+	if (rc != THERMO_OK)
+		return;
+	for (unsigned i = 0; i < 20; i++)
+		sched_yield();
+	check_value(s, n, ref.data, ref.len, acked);
+	thermo_ref_release(&ref);
+}
+
+static void *read_all(void *argument)
+{
+	struct stress_thread *t = argument;
+	struct stress *s = t->stress;
+	struct chance chance = chance_make(t->seed);
+	char *buffer = malloc(BATCH * ROOM);
+	while (buffer && !atomic_load(&s->stop)) {
+		uint64_t dice = chance_below(&chance, 8);
+		if (dice == 0) {
+			read_batch(s, &chance, buffer);
+			continue;
+		}
+		if (dice == 1) {
+			read_ref(s, &chance);
+			continue;
+		}
+		char key[32];
+		uint32_t n = (uint32_t)chance_below(&chance, dice < 5 ? STRESS_KEYS / 16 : STRESS_KEYS);
+		size_t key_len = bed_key(n, key), len = 0;
+		uint64_t acked = atomic_load(&s->acked[n]);
+		int rc = thermo_get(s->space, key, key_len, buffer, ROOM, &len);
+		check_outcome(s, n, rc, buffer, len, acked);
+	}
+	free(buffer);
+	return NULL;
+}
+
+static void stress_run(bool warm, bool cold, unsigned seconds)
+{
+	struct stress *s = calloc(1, sizeof(*s));
+	struct stress_thread t[WRITERS + READERS];
+	pthread_t thread[WRITERS + READERS];
+	uint64_t seed = suite_seed();
+	CU_ASSERT_PTR_NOT_NULL_FATAL(s);
+	bed_init(&s->bed, warm, cold);
+	if (cold) { /* buffers for every thread that waits for the device */
+		s->bed.options.dram_bytes = 72 * MIB;
+		s->bed.options.filter_bytes = 20 * MIB;
+	}
+	if (bed_open(&s->bed))
+		CU_FAIL_FATAL("the cache does not open");
+	s->space = s->bed.space;
+	s->nothing_lost = cold;
+	for (unsigned i = 0; i < WRITERS + READERS; i++) {
+		t[i] = (struct stress_thread){s, i, seed + i};
+		if (pthread_create(&thread[i], NULL, i < WRITERS ? write_all : read_all, &t[i]))
+			CU_FAIL_FATAL("no thread");
+	}
+	struct timespec pause = {0, 200000000};
+	for (unsigned i = 0; i < seconds * 5; i++) {
+		nanosleep(&pause, NULL);
+		uint64_t bytes = s->bed.options.dram_bytes - (i & 1) * 4 * MIB;
+		int rc = thermo_resize(s->bed.cache, THERMO_HOT, bytes, 100000000, &s->bed.error);
+		CU_ASSERT(rc == THERMO_OK || rc == THERMO_PENDING);
+	}
+	atomic_store(&s->stop, true);
+	for (unsigned i = 0; i < WRITERS + READERS; i++)
+		pthread_join(thread[i], NULL);
+	struct thermo_stats stats = bed_stats(&s->bed);
+	printf("  %" PRIu64 " reads, %" PRIu64 " misses, %" PRIu64 " writes, %" PRIu64 " busy; %" PRIu64
+	       " demoted, %" PRIu64 " promoted, %" PRIu64 " to cold\n",
+	       s->reads, s->misses, s->writes, s->busy, stats.demoted, stats.promoted,
+	       stats.cold_demoted);
+	CU_ASSERT_EQUAL(s->bad, 0);
+	CU_ASSERT_EQUAL(s->failed, 0);
+	CU_ASSERT(s->writes > 1000);
+	CU_ASSERT(s->reads > 1000);
+	CU_ASSERT(s->busy < s->writes / 100 + 10);
+	if (warm)
+		CU_ASSERT(stats.demoted > 0);
+	if (cold)
+		CU_ASSERT(stats.cold_demoted > 0);
+	bed_end(&s->bed);
+	free(s);
+}
+
+static void read_while_written_two_tiers_is_whole_and_new(void)
+{
+	stress_run(true, false, 4);
+}
+
+static void read_while_written_dram_only_is_whole_and_new(void)
+{
+	stress_run(false, false, 3);
+}
+
+static void read_while_written_three_tiers_is_whole_new_and_there(void)
+{
+	stress_run(true, true, 6);
+}
+
+int main(void)
+{
+	static const struct suite_case cases[] = {
+		SUITE_CASE(read_while_written_two_tiers_is_whole_and_new),
+		SUITE_CASE(read_while_written_dram_only_is_whole_and_new),
+		SUITE_CASE(read_while_written_three_tiers_is_whole_new_and_there),
+	};
+	return suite_run("stress", NULL, NULL, cases, SUITE_COUNT(cases));
+}
