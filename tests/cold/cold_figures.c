@@ -3,9 +3,9 @@
  * Figures of the cold tier (not a test): loads records, overwriting some, with compaction in between, and
  * prints what they cost.
  *
- *   cold_figures [records] [value bytes] [compressible percent] [records a run] [overwritten percent]
+ *   cold_figures [records] [value bytes] [compressible percent] [records a run] [overwritten percent] [runs_max]
  *
- * Afterwards more runs are published, without compaction, up to 24, so that reads a hit are those at
+ * Afterwards more runs are published, without compaction, up to runs_max, so that reads a hit are those at
  * the largest number of runs. TMPDIR chooses the device.
  */
 #include "tests/cold/bed.h"
@@ -112,7 +112,7 @@ static void measure_device(void)
 		int fd = open(name, O_RDONLY);
 		off_t size = lseek(fd, 0, SEEK_END);
 		close(fd);
-		if (size > largest && strstr(name, ".run")) {
+		if (size > largest && strstr(name, ".seg")) {
 			largest = size;
 			memcpy(path, name, sizeof(path));
 		}
@@ -158,7 +158,7 @@ int main(int argc, char **argv)
 	uint64_t overwritten = argument(argc, argv, 5, 0);
 	bed_prepare(&bed);
 	bed.options.filter_bytes = 1u << 30;
-	bed.options.fan_in = (unsigned)argument(argc, argv, 6, 0);
+	bed.options.runs_max = (unsigned)argument(argc, argv, 6, 0);
 	if (bed_open_tier(&bed))
 		return 1;
 	double work_seconds = 0;
@@ -167,7 +167,11 @@ int main(int argc, char **argv)
 		publish(at, run, ids + 1, overwritten);
 		ids = at + run;
 		double start = seconds();
-		bed_settle(&bed);
+		int status = bed_settle(&bed);
+		if (status) {
+			printf("cold_work: %s\n", strerrordesc_np(-status));
+			return 1;
+		}
 		work_seconds += seconds() - start;
 		uint64_t runs = bed_stats(&bed).cold_runs;
 		most = runs > most ? runs : most;
@@ -189,7 +193,7 @@ int main(int argc, char **argv)
 	       (double)stats.compaction_read_bytes / (work_seconds + 1e-9) / 1e6);
 	measure_may_contain(ids);
 	measure_gets(ids, true);
-	for (uint64_t i = stats.cold_runs; i < 24; i++)
+	for (uint64_t i = stats.cold_runs; i < (bed.options.runs_max ? bed.options.runs_max : 64); i++)
 		publish(0, run, ids, 0);
 	measure_may_contain(ids);
 	measure_gets(ids, true);

@@ -273,6 +273,15 @@ static int fault_allocate(const struct file_ops *ops, int fd, uint64_t offset, u
 			       fd, offset, bytes);
 }
 
+/* Counts as an allocation. Not recorded: what is punched is not needed, whether the hole lasts or not. */
+static int fault_punch(const struct file_ops *ops, int fd, uint64_t offset, uint64_t bytes)
+{
+	struct fault_file *f = fault_of(ops);
+	int error;
+	fault_enter(f, FAULT_ALLOCATE, true, &error);
+	return error ? error : f->under->punch(f->under, fd, offset, bytes);
+}
+
 static int fault_rename(const struct file_ops *ops, int dir_fd, const char *from, const char *to)
 {
 	struct fault_file *f = fault_of(ops);
@@ -370,6 +379,7 @@ struct fault_file *fault_file_open(const struct file_ops *under)
 		.unlink = fault_unlink,
 		.truncate = fault_truncate,
 		.allocate = fault_allocate,
+		.punch = fault_punch,
 		.mkdir = fault_mkdir,
 		.list = fault_list,
 		.stat = fault_stat,

@@ -247,120 +247,211 @@ static void decode_mutated_blocks_no_harm(void)
 
 /* ---- Fences ---- */
 
+#define BLOCKS 500
+
+struct fence_bed {
+	struct point first[BLOCKS], last[BLOCKS]; /* of each block's records */
+	uint64_t start[BLOCKS + 1];
+	struct segment_space spaces[256];
+	uint32_t tables[2 * BLOCKS];
+	struct fences fences;
+};
+
+/* Blocks of three spaces; hashes over a range of 2^bits, so that narrow ones have equal separators. */
+static void make_fences(struct fence_bed *bed, uint64_t *random, unsigned bits)
+{
+	struct fence_builder builder;
+	uint64_t at = 64, hash = bed_random(random) >> 1;
+	uint32_t spaces = 0;
+	fence_start(&builder, &memory);
+	memset(bed->spaces, 0, sizeof(bed->spaces));
+	for (uint32_t b = 0; b < BLOCKS; b++) {
+		uint32_t space = b < 100 ? 3 : b < 101 ? 7 : 200;
+		if (b == 100 || b == 101)
+			hash = bed_random(random) >> 1;
+		hash += bed_random(random) >> (64 - bits) >> 10;
+		bed->first[b] = (struct point){ hash, space };
+		hash += bed_random(random) >> (64 - bits) >> 10;
+		bed->last[b] = (struct point){ hash, space };
+		bed->start[b] = at;
+		CU_ASSERT_EQUAL_FATAL(fence_add(&builder, bed->first[b].hash, at), 0);
+		at += 1 + bed_random(random) % 9000;
+		if (!spaces || bed->spaces[spaces - 1].space != space)
+			bed->spaces[spaces++] = (struct segment_space){ .records = 1,
+									.first_hash = bed->first[b].hash,
+									.first_block = b,
+									.space = (uint8_t)space };
+		bed->spaces[spaces - 1].last_hash = bed->last[b].hash;
+	}
+	bed->start[BLOCKS] = at;
+	fence_finish(&builder, bed->spaces, spaces, bed->tables);
+	fence_clear(&builder);
+	bed->fences = (struct fences){ bed->tables, bed->tables + BLOCKS, bed->spaces, BLOCKS,
+				       spaces, at };
+}
+
+/* Does the search come by the block, and how many blocks does it read? */
+static uint32_t fence_reads(const struct fences *fences, struct point point, uint32_t wanted)
+{
+	uint32_t block, reads = 1;
+	CU_ASSERT_EQUAL_FATAL(fence_find(fences, point, &block), THERMO_OK);
+	while (block != wanted && fence_again(fences, point, block)) {
+		block--;
+		reads++;
+	}
+	CU_ASSERT_EQUAL_FATAL(block, wanted);
+	return reads;
+}
+
 static void fence_random_blocks_right_one_found(void)
 {
-	static struct items items;
-	static struct fence_builder builder;
-	uint64_t random = suite_seed();
-	for (int round = 0; round < 60; round++) {
-		uint32_t firsts[ITEMS], blocks = 0, k = 0;
-		uint64_t starts[ITEMS + 1], at = 64;
-		make_items(&items, &random, 0);
-		fence_start(&builder, &memory, 5);
-		while (k < items.n) {
-			firsts[blocks] = k;
-			starts[blocks] = at;
-			uint64_t len = 1 + bed_random(&random) % 9000;
-			CU_ASSERT_EQUAL_FATAL(fence_add(&builder, k ? &items.ident[k - 1] : NULL,
-							&items.ident[k], at, at + len), 0);
-			at += len + bed_random(&random) % 100;
-			blocks++;
-			k += 1 + (uint32_t)(bed_random(&random) % 4);
-		}
-		starts[blocks] = at;
-		CU_ASSERT_EQUAL_FATAL(fence_finish(&builder), 0);
-		CU_ASSERT_EQUAL_FATAL(fence_check(builder.pages, builder.n, 5, 64, at), 0);
-		CU_ASSERT_EQUAL(fence_check(builder.pages, builder.n, 6, 64, at), -EILSEQ);
-		CU_ASSERT_EQUAL(fence_check(builder.pages, builder.n, 5, 65, at), -EILSEQ);
-		struct fence_cursor cursor = { 0 }, walk = { 0 };
-		struct fence_place place;
-		for (uint32_t b = 0; b < blocks; b++) {
-			uint32_t end = b + 1 < blocks ? firsts[b + 1] : items.n;
-			CU_ASSERT_EQUAL_FATAL(fence_place(builder.pages, builder.n, &walk, &place), 0);
-			CU_ASSERT_EQUAL_FATAL(place.start, starts[b]);
-			CU_ASSERT_FATAL(place.end > starts[b] && place.end <= starts[b + 1]);
-			for (k = firsts[b]; k < end; k++) {
-				CU_ASSERT_EQUAL_FATAL(fence_find(builder.pages, builder.n,
-								 &items.ident[k], &cursor), 0);
-				fence_place(builder.pages, builder.n, &cursor, &place);
-				CU_ASSERT_EQUAL_FATAL(place.start, starts[b]);
+	static struct fence_bed bed;
+	uint64_t random = suite_seed(), reads = 0, searches = 0;
+	for (unsigned round = 0; round < 100; round++) {
+		unsigned bits = round % 2 ? 60 : 14 + round % 30;
+		make_fences(&bed, &random, bits);
+		CU_ASSERT_EQUAL_FATAL(fence_check(&bed.fences), 0);
+		for (uint32_t b = 0; b < BLOCKS; b++) {
+			struct fence_place place = fence_place(&bed.fences, b);
+			CU_ASSERT_EQUAL(place.start, bed.start[b]);
+			CU_ASSERT_EQUAL(place.end, bed.start[b + 1]);
+			uint32_t n = fence_reads(&bed.fences, bed.first[b], b) +
+				     fence_reads(&bed.fences, bed.last[b], b);
+			if (bits == 60) {
+				reads += n;
+				searches += 2;
 			}
-			fence_step(builder.pages, &walk);
+			uint32_t from = fence_seek(&bed.fences, bed.first[b]);
+			CU_ASSERT_FATAL(from <= b);
+			CU_ASSERT(from + 1 >= b || bits < 60);
 		}
-		CU_ASSERT_EQUAL(fence_place(builder.pages, builder.n, &walk, &place), THERMO_MISS);
-		struct ident least = { (const uint8_t *)"", 1, 0 };
-		if (ident_compare(&least, &items.ident[0]) < 0)
-			CU_ASSERT_EQUAL(fence_find(builder.pages, builder.n, &least, &cursor),
-					THERMO_MISS);
-		/* Pages with wrong bytes and right checksums are found out, or harmless. */
-		for (int i = 0; i < 50; i++) {
-			uint64_t p = bed_random(&random) % builder.n;
-			uint8_t *page = builder.pages + p * FORMAT_PAGE;
-			page[4 + bed_random(&random) % 300] = (uint8_t)bed_random(&random);
-			uint32_t crc = crc_placed(5, p, page + 4, FORMAT_PAGE - 4);
-			memcpy(page, &crc, 4);
-			if (fence_check(builder.pages, builder.n, 5, 64, at))
-				continue;
-			for (k = 0; k < items.n; k += 7)
-				if (!fence_find(builder.pages, builder.n, &items.ident[k], &cursor))
-					fence_place(builder.pages, builder.n, &cursor, &place);
-		}
-		fence_abort(&builder);
-		free(items.bytes);
+		uint32_t block;
+		struct point outside[] = { { 5, 0 }, { 5, 201 }, { 0, 3 }, { UINT64_MAX, 3 }, { 9, 8 } };
+		for (unsigned i = 0; i < 5; i++)
+			CU_ASSERT_EQUAL(fence_find(&bed.fences, outside[i], &block), THERMO_MISS);
+		CU_ASSERT_EQUAL(fence_seek(&bed.fences, outside[0]), 0);
+		CU_ASSERT_EQUAL(fence_seek(&bed.fences, outside[1]), BLOCKS);
+		CU_ASSERT_EQUAL(fence_seek(&bed.fences, outside[2]), 0);
+		CU_ASSERT_EQUAL(fence_seek(&bed.fences, outside[3]), 100);
+		CU_ASSERT_EQUAL(fence_seek(&bed.fences, outside[4]), 101);
 	}
+	CU_ASSERT_EQUAL(reads, searches); /* spread evenly: never a second block */
+}
+
+static void fence_mutated_refused_or_harmless(void)
+{
+	static struct fence_bed bed;
+	uint64_t random = suite_seed(), proved = 0;
+	for (int round = 0; round < 3000; round++) {
+		make_fences(&bed, &random, 60);
+		if (round % 2)
+			((uint8_t *)bed.tables)[bed_random(&random) % sizeof(bed.tables)] ^=
+				(uint8_t)(1u << bed_random(&random) % 8);
+		else
+			((uint8_t *)bed.spaces)[bed_random(&random) % (3 * sizeof(bed.spaces[0]))] ^=
+				(uint8_t)(1u << bed_random(&random) % 8);
+		if (fence_check(&bed.fences))
+			continue;
+		proved++;
+		for (uint32_t b = 0; b < BLOCKS; b += 9) {
+			uint32_t block;
+			if (!fence_find(&bed.fences, bed.first[b], &block))
+				CU_ASSERT(fence_place(&bed.fences, block).end <= bed.fences.data_end);
+			CU_ASSERT(fence_seek(&bed.fences, bed.last[b]) <= BLOCKS);
+		}
+	}
+	CU_ASSERT(proved < 3000);
 }
 
 /* ---- Filters ---- */
 
-static double measure_filter(unsigned bits, uint64_t keys, bool fold)
+struct made_filter {
+	uint8_t *section;
+	struct filter filter;
+	size_t bytes;
+};
+
+static void make_filter(struct made_filter *made, uint64_t *hashes, uint32_t n, uint8_t bytes)
 {
-	uint64_t blocks = filter_blocks(fold ? keys * 2 : keys, bits), random = bits, wrong = 0;
-	struct filter_block *filter = aligned_alloc(64, blocks * sizeof(*filter));
-	memset(filter, 0, blocks * sizeof(*filter));
-	for (uint64_t i = 0; i < keys; i++)
-		filter_add(filter, blocks, key_hash(1, &i, 8, 0));
-	if (fold)
-		blocks = filter_fold(filter, blocks);
-	for (uint64_t i = 0; i < keys; i++)
-		if (!filter_test(filter, blocks, key_hash(1, &i, 8, 0)))
+	size_t array = filter_array_bytes(n, bytes);
+	void *scratch = malloc(filter_scratch_bytes());
+	made->bytes = sizeof(struct filter_slice) + array;
+	made->section = malloc(made->bytes);
+	struct filter_slice *slice = (struct filter_slice *)made->section;
+	*slice = (struct filter_slice){ .at = sizeof(*slice) };
+	filter_build(hashes, n, bytes, scratch, slice, made->section + sizeof(*slice));
+	made->filter = (struct filter){ made->section, 1 };
+	free(scratch);
+}
+
+static double measure_filter(uint32_t n, uint8_t bytes)
+{
+	struct made_filter made;
+	uint64_t *hashes = malloc(n * sizeof(uint64_t)), random = n, wrong = 0;
+	const uint64_t tries = 4000000;
+	for (uint32_t i = 0; i < n; i++)
+		hashes[i] = key_hash(1, &i, 4, 0);
+	make_filter(&made, hashes, n, bytes);
+	CU_ASSERT_EQUAL(filter_check(made.section, made.bytes, 1), 0);
+	const struct filter_slice *slice = filter_find(&made.filter, POINT_FIRST);
+	CU_ASSERT_EQUAL(slice->bytes, bytes);
+	for (uint32_t i = 0; i < n; i++)
+		if (!filter_test(&made.filter, slice, key_hash(1, &i, 4, 0)))
 			CU_FAIL("a key is not found");
-	for (uint64_t i = 0; i < 2000000; i++)
-		wrong += filter_test(filter, blocks, bed_random(&random));
-	free(filter);
-	return (double)wrong / 2e6;
+	for (uint64_t i = 0; i < tries; i++)
+		wrong += filter_test(&made.filter, slice, bed_random(&random));
+	printf("  %u keys, %u bytes: %.2f bits a key, %.6f false\n", n, bytes,
+	       (double)made.bytes * 8 / n, (double)wrong / (double)tries);
+	free(made.section);
+	free(hashes);
+	return (double)wrong / (double)tries;
 }
 
-static void filter_sizes_false_positives_as_planned(void)
+static void filter_all_sizes_false_positives_as_planned(void)
 {
-	static const struct {
-		unsigned bits;
-		double most;
-	} sizes[] = { { 14, 2.2e-3 }, { 16, 9.5e-4 }, { 18, 4.8e-4 }, { 20, 2.7e-4 },
-		      { 24, 1.1e-4 }, { 28, 5.5e-5 } };
-	for (unsigned i = 0; i < 6; i++) {
-		double rate = measure_filter(sizes[i].bits, 200000, false);
-		printf("  %u bits: %.6f\n", sizes[i].bits, rate);
-		CU_ASSERT(rate < sizes[i].most);
-	}
-	CU_ASSERT(measure_filter(16, 200000, true) < 9.5e-4);
+	for (uint32_t n = 1; n < 300; n += 7)
+		CU_ASSERT(measure_filter(n, 2) < 1e-4);
+	CU_ASSERT(measure_filter(FILTER_SLICE_KEYS, 2) < 3e-5);
+	CU_ASSERT(measure_filter(FILTER_SLICE_KEYS - 1, 1) < 4.5e-3);
+	CU_ASSERT(measure_filter(10000, 2) < 3e-5);
 }
 
-static void filter_bits_any_tier_sum_bounded(void)
+static void filter_equal_hashes_still_found(void)
 {
-	static const double rates[29] = { [14] = 1.9e-3, [15] = 1.3e-3, [16] = 9.1e-4, [17] = 6.5e-4,
-					  [18] = 4.8e-4, [20] = 2.6e-4, [22] = 1.6e-4, [24] = 1.0e-4,
-					  [28] = 4.0e-5 };
-	/* A tier that grew by runs of one size, merged four to one: the most runs there can be. */
-	for (unsigned levels = 1; levels <= 8; levels++) {
-		double sum = 0;
-		uint64_t size = 1, total = 0;
-		for (unsigned l = 0; l < levels; l++, size *= 4)
-			total += 3 * size * 100000;
-		size = 1;
-		for (unsigned l = 0; l < levels; l++, size *= 4)
-			sum += 3 * rates[filter_bits(size * 100000, total)];
-		CU_ASSERT(sum < 0.02);
+	struct made_filter made;
+	uint64_t hashes[2000];
+	for (int i = 0; i < 2000; i++)
+		hashes[i] = (uint64_t)(i / 7) * 1000;
+	make_filter(&made, hashes, 2000, 2);
+	for (uint64_t i = 0; i < 2000 / 7; i++)
+		CU_ASSERT(filter_test(&made.filter, filter_slices(&made.filter), i * 1000));
+	free(made.section);
+}
+
+static void filter_mutated_refused_or_harmless(void)
+{
+	struct made_filter made;
+	uint64_t hashes[500], random = suite_seed(), refused = 0;
+	for (int i = 0; i < 500; i++)
+		hashes[i] = bed_random(&random);
+	make_filter(&made, hashes, 500, 2);
+	uint8_t *copy = malloc(made.bytes);
+	for (int round = 0; round < 20000; round++) {
+		memcpy(copy, made.section, made.bytes);
+		for (uint64_t n = 1 + bed_random(&random) % 2; n; n--)
+			copy[bed_random(&random) % 32] = (uint8_t)bed_random(&random);
+		struct filter filter = { copy, 1 };
+		if (filter_check(copy, made.bytes, 1)) {
+			refused++;
+			continue;
+		}
+		const struct filter_slice *slice = filter_find(&filter, (struct point){ UINT64_MAX, 255 });
+		for (int i = 0; slice && i < 100; i++)
+			filter_test(&filter, slice, bed_random(&random));
 	}
+	CU_ASSERT(refused > 1000);
+	free(copy);
+	free(made.section);
 }
 
 /* ---- Sort ---- */
@@ -376,27 +467,25 @@ static void sort_random_entries_ordered(void)
 		size_t at = 0, n = 0;
 		for (uint32_t i = 0; i < items.n * (1 + (round & 1u)); i++) {
 			const struct block_item *item = &items.item[i % items.n];
-			entries[n].at = at;
+			/* In some rounds hashes collide, in some all of them. */
+			uint64_t hash = round % 5 == 4 ? 1 : ident_hash(&items.ident[i % items.n]);
+			entries[n].hash = round % 5 == 3 ? hash & 7 : hash;
+			entries[n].at = at | (uint64_t)item->ident[0] << 56;
 			struct held *held = sort_held(arena, &entries[n++]);
 			*held = (struct held){ .seq = i + 1, .ident_len = (uint16_t)item->ident_len,
 					       .flags = item->flags };
 			memcpy(held + 1, item->ident, item->ident_len);
 			at += (sizeof(*held) + item->ident_len + 7) & ~(size_t)7;
 		}
-		for (size_t i = n; i > 1; i--) {
-			size_t j = bed_random(&random) % i;
-			struct sort_entry swap = entries[j];
-			entries[j] = entries[i - 1];
-			entries[i - 1] = swap;
-		}
 		sort_entries(arena, entries, n);
 		for (size_t i = 1; i < n; i++) {
+			struct point p = sort_point(&entries[i - 1]), q = sort_point(&entries[i]);
 			const struct held *a = sort_held(arena, &entries[i - 1]);
 			const struct held *b = sort_held(arena, &entries[i]);
-			struct ident p = { (const uint8_t *)(a + 1), a->ident_len, a->flags & COLD_CHUNK };
-			struct ident q = { (const uint8_t *)(b + 1), b->ident_len, b->flags & COLD_CHUNK };
-			int order = ident_compare(&p, &q);
-			CU_ASSERT_FATAL(order < 0 || (!order && a->seq > b->seq));
+			struct ident x = sort_ident(a), y = sort_ident(b);
+			int order = ident_compare(&x, &y);
+			CU_ASSERT_FATAL(!point_before(q, p));
+			CU_ASSERT_FATAL(point_before(p, q) || order < 0 || (!order && a->seq > b->seq));
 		}
 		free(arena);
 		free(items.bytes);
@@ -407,10 +496,12 @@ static void sort_random_entries_ordered(void)
 
 static void manifest_mutated_error_or_same(void)
 {
-	struct manifest_run runs[3] = { { 4, 8192, 1 }, { 2, 8192, 2 }, { 3, 12288, 3 } };
+	struct manifest_run runs[2] = { { 77, 5, 2, 3, 1 }, { 0, 0, 1, 0, 0 } };
+	struct manifest_segment segments[3] = { { 4, 8192, 1 }, { 2, 8192, 2 }, { 3, 12288, 3 } };
 	struct manifest_key keys[2] = { { 9, 3, 1, 0, "abc" }, { 8, 8, 2, COLD_CHUNK, "12345678" } };
 	struct manifest manifest = { .generation = 5, .next_number = 7, .max_seq = 99,
-				     .runs = runs, .n_runs = 3, .keys = keys, .n_keys = 2,
+				     .runs = runs, .n_runs = 2, .segments = segments,
+				     .n_segments = 3, .keys = keys, .n_keys = 2,
 				     .meta = (uint8_t *)"metadata!", .meta_bytes = 9 }, got;
 	const char *why;
 	uint8_t bytes[1024];
@@ -423,6 +514,8 @@ static void manifest_mutated_error_or_same(void)
 	CU_ASSERT_EQUAL(got.max_seq, 99);
 	CU_ASSERT_EQUAL(got.below[7], 70);
 	CU_ASSERT_EQUAL(memcmp(got.runs, runs, sizeof(runs)), 0);
+	CU_ASSERT_EQUAL(got.n_segments, 3);
+	CU_ASSERT_EQUAL(memcmp(got.segments, segments, sizeof(segments)), 0);
 	CU_ASSERT_EQUAL(got.keys[1].key_len, 8);
 	CU_ASSERT_EQUAL(memcmp(got.meta, "metadata!", 9), 0);
 	manifest_clear(&memory, &got);
@@ -450,8 +543,10 @@ static const struct suite_case cases[] = {
 	SUITE_CASE(pack_random_items_decoded_same),
 	SUITE_CASE(decode_mutated_blocks_no_harm),
 	SUITE_CASE(fence_random_blocks_right_one_found),
-	SUITE_CASE(filter_sizes_false_positives_as_planned),
-	SUITE_CASE(filter_bits_any_tier_sum_bounded),
+	SUITE_CASE(fence_mutated_refused_or_harmless),
+	SUITE_CASE(filter_all_sizes_false_positives_as_planned),
+	SUITE_CASE(filter_equal_hashes_still_found),
+	SUITE_CASE(filter_mutated_refused_or_harmless),
 	SUITE_CASE(sort_random_entries_ordered),
 	SUITE_CASE(manifest_mutated_error_or_same),
 };

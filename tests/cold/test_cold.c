@@ -196,12 +196,12 @@ static void get_while_merged_sees_pinned(void)
 	bed_close(&bed);
 }
 
-static unsigned run_files(const struct bed *bed)
+static unsigned segment_files(const struct bed *bed)
 {
 	unsigned n = 0;
 	DIR *dir = opendir(bed->scratch.path);
 	for (struct dirent *entry; (entry = readdir(dir));)
-		n += strstr(entry->d_name, ".run") != NULL;
+		n += strstr(entry->d_name, ".seg") != NULL;
 	closedir(dir);
 	return n;
 }
@@ -234,14 +234,14 @@ static void open_orphans_removed(void)
 	bed_open(&bed);
 	bed_put(&bed, "a", "one", 1);
 	bed_close_tier(&bed);
-	const char *names[] = { "00000000000000aa.run", "00000000000000ab.run.tmp", "MANIFEST.tmp",
+	const char *names[] = { "00000000000000aa.seg", "00000000000000ab.seg.tmp", "MANIFEST.tmp",
 				"notes.txt" };
 	for (int i = 0; i < 4; i++) {
 		snprintf(path, sizeof(path), "%s/%s", bed.scratch.path, names[i]);
 		fclose(fopen(path, "w"));
 	}
 	CU_ASSERT_EQUAL_FATAL(bed_open_tier(&bed), 0);
-	CU_ASSERT_EQUAL(run_files(&bed), 1);
+	CU_ASSERT_EQUAL(segment_files(&bed), 1);
 	CU_ASSERT_EQUAL(access(path, F_OK), 0); /* not ours */
 	CU_ASSERT_STRING_EQUAL(bed_get(&bed, "a"), "one");
 	bed_close(&bed);
@@ -310,11 +310,11 @@ static void merge_tombstone_dropped_when_nothing_older(void)
 	CU_ASSERT_EQUAL(stats.cold_tombstones, 0);
 	CU_ASSERT_STRING_EQUAL(bed_get(&bed, "a"), "-");
 	CU_ASSERT_STRING_EQUAL(bed_get(&bed, "b"), "one");
-	CU_ASSERT_EQUAL(run_files(&bed), 1);
+	CU_ASSERT_EQUAL(segment_files(&bed), 1);
 	bed_close(&bed);
 }
 
-/* A run that is too large to be merged with small ones, holding "big0".. and the given key. */
+/* A run that holds "big0".. and the given key. */
 static void publish_large(struct bed *bed, const char *key, uint64_t seq)
 {
 	struct cold_writer *writer;
@@ -335,11 +335,23 @@ static void publish_large(struct bed *bed, const char *key, uint64_t seq)
 	CU_ASSERT_EQUAL(cold_writer_publish(&writer), 0);
 }
 
+/* A tier with one old run, "a" in it; four more runs would be merged by themselves. */
+static void open_with_old_run(struct bed *bed)
+{
+	bed_prepare(bed);
+	bed->options.runs_max = 2;
+	CU_ASSERT_EQUAL_FATAL(bed_open_tier(bed), 0);
+	publish_large(bed, "a", 1);
+	bed_put(bed, "w", "1", 1500);
+	bed_put(bed, "w", "1", 1501);
+	CU_ASSERT_EQUAL(bed_settle(bed), 0);
+	CU_ASSERT_EQUAL(bed_stats(bed).cold_runs, 1);
+}
+
 static void merge_tombstone_kept_over_older_version(void)
 {
 	struct bed bed;
-	bed_open(&bed);
-	publish_large(&bed, "a", 1);
+	open_with_old_run(&bed);
 	bed_put(&bed, "x", "1", 2001);
 	bed_delete(&bed, "a", 2002);
 	bed_delete(&bed, "nowhere", 2003);
@@ -355,8 +367,7 @@ static void merge_tombstone_kept_over_older_version(void)
 static void merge_expired_hides_older_version(void)
 {
 	struct bed bed;
-	bed_open(&bed);
-	publish_large(&bed, "a", 1);
+	open_with_old_run(&bed);
 	struct cold_record record = bed_record(1, "a", 1, "short", 5, 2000);
 	record.expires_ms = bed.now_ms + 10;
 	bed_publish(&bed, &record);
@@ -364,6 +375,7 @@ static void merge_expired_hides_older_version(void)
 		bed_put(&bed, "x", "1", 2000 + i);
 	bed.now_ms += 100;
 	CU_ASSERT_EQUAL(bed_settle(&bed), 0);
+	CU_ASSERT_EQUAL(bed_stats(&bed).cold_runs, 2);
 	CU_ASSERT_EQUAL(bed_stats(&bed).cold_tombstones, 1);
 	CU_ASSERT_STRING_EQUAL(bed_get(&bed, "a"), "-");
 	bed_close(&bed);
@@ -381,7 +393,7 @@ static void work_all_expired_file_goes(void)
 	CU_ASSERT_EQUAL(cold_work(bed.cold), THERMO_OK);
 	CU_ASSERT_EQUAL(bed_settle(&bed), 0);
 	CU_ASSERT_EQUAL(bed_stats(&bed).cold_runs, 0);
-	CU_ASSERT_EQUAL(run_files(&bed), 0);
+	CU_ASSERT_EQUAL(segment_files(&bed), 0);
 	bed_close(&bed);
 }
 
@@ -451,7 +463,7 @@ static void publish_beyond_cap_no_space(void)
 	CU_ASSERT_PTR_NOT_NULL_FATAL(writer);
 	CU_ASSERT_EQUAL(cold_writer_records(writer), 1000);
 	CU_ASSERT_EQUAL(bed_stats(&bed).cold_runs, 1);
-	CU_ASSERT_EQUAL(run_files(&bed), 1);
+	CU_ASSERT_EQUAL(segment_files(&bed), 1);
 	CU_ASSERT_STRING_EQUAL(bed_get(&bed, "a"), "one");
 	cold_writer_abort(&writer);
 	bed_close(&bed);
@@ -523,12 +535,13 @@ static void erase_key_no_byte_left(void)
 	bed_close(&bed);
 }
 
-static void scan_prefix_ordered_newest(void)
+static void scan_prefix_newest_once(void)
 {
 	struct bed bed;
 	struct cold_scan *scan;
 	struct cold_record record;
-	char all[64] = "";
+	bool seen[256] = { false };
+	int n = 0;
 	bed_open(&bed);
 	bed_put(&bed, "ab1", "old", 1);
 	bed_put(&bed, "ab3", "c", 2);
@@ -546,13 +559,140 @@ static void scan_prefix_ordered_newest(void)
 	bed_publish(&bed, &record);
 	CU_ASSERT_EQUAL_FATAL(cold_scan_open(bed.cold, 1, "ab", 2, &scan), 0);
 	while (cold_scan_next(scan, &record) == THERMO_OK) {
-		strncat(all, record.value, record.value_len);
+		seen[*(const uint8_t *)record.value] = true;
 		CU_ASSERT_EQUAL(record.hash, key_hash(1, record.key, record.key_len, 0));
+		n++;
 	}
-	CU_ASSERT_STRING_EQUAL(all, "_ac");
+	CU_ASSERT_EQUAL(n, 3);
+	CU_ASSERT(seen['_'] && seen['a'] && seen['c']);
 	CU_ASSERT_EQUAL(cold_scan_next(scan, &record), THERMO_MISS);
 	cold_scan_close(&scan);
 	CU_ASSERT_PTR_NULL(scan);
+	bed_close(&bed);
+}
+
+/* n records with values of 1,000 random bytes, keys and sequence numbers from `from` on. */
+static int publish_many(struct bed *bed, uint64_t from, uint64_t n, uint64_t seq)
+{
+	struct cold_writer *writer;
+	uint64_t value[125], state = seq;
+	int status = cold_writer_open(bed->cold, &writer);
+	for (uint64_t k = from; k < from + n && !status; k++) {
+		for (int j = 0; j < 125; j++)
+			value[j] = bed_random(&state);
+		struct cold_record record = bed_record(1, &k, sizeof(k), value, sizeof(value), seq + k);
+		status = cold_writer_add(writer, &record);
+	}
+	if (!status)
+		status = cold_writer_publish(&writer);
+	cold_writer_abort(&writer);
+	return status;
+}
+
+static uint64_t bytes_in_directory(const struct bed *bed)
+{
+	uint64_t sum = 0;
+	DIR *dir = opendir(bed->scratch.path);
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		struct stat stat_of;
+		if (!fstatat(dirfd(dir), entry->d_name, &stat_of, 0) && S_ISREG(stat_of.st_mode))
+			sum += (uint64_t)stat_of.st_blocks * 512;
+	}
+	closedir(dir);
+	return sum;
+}
+
+static void work_overwritten_space_bounded(void)
+{
+	struct bed bed;
+	char value[8];
+	struct cold_record got;
+	uint64_t most = 0, most_cold = 0;
+	bed_prepare(&bed);
+	bed.options.segment_bytes = 1u << 20;
+	bed.options.garbage_percent = 50;
+	bed.options.cap_bytes = 24u << 20;
+	CU_ASSERT_EQUAL_FATAL(bed_open_tier(&bed), 0);
+	/* 10 MB of keys, written over and over, 2 MB at a time: room for half as much again, and some. */
+	for (uint64_t i = 0; i < 40; i++) {
+		CU_ASSERT_EQUAL_FATAL(publish_many(&bed, i % 5 * 2000, 2000, i * 10000 + 1), 0);
+		int status;
+		do {
+			status = cold_work(bed.cold);
+			uint64_t bytes = bytes_in_directory(&bed);
+			most = bytes > most ? bytes : most;
+			bytes = bed_stats(&bed).cold_bytes;
+			most_cold = bytes > most_cold ? bytes : most_cold;
+		} while (status == THERMO_OK);
+		CU_ASSERT_EQUAL(status, THERMO_MISS);
+	}
+	printf("  at most %.1f MB on disk, %.1f counted\n", (double)most / 1e6, (double)most_cold / 1e6);
+	CU_ASSERT(most < 22000000);
+	CU_ASSERT(most_cold < 22000000);
+	for (uint64_t k = 0; k < 10000; k++)
+		CU_ASSERT_EQUAL(bed_get_key(&bed, 1, &k, sizeof(k), 0, value, 8, &got), THERMO_OK);
+	bed_close(&bed);
+}
+
+static void merge_interrupted_everything_there(void)
+{
+	struct bed bed;
+	char value[8];
+	struct cold_record got;
+	bed_prepare(&bed);
+	bed.options.segment_bytes = 1u << 20;
+	CU_ASSERT_EQUAL_FATAL(bed_open_tier(&bed), 0);
+	for (uint64_t i = 0; i < 4; i++)
+		CU_ASSERT_EQUAL_FATAL(publish_many(&bed, 0, 8000, i * 10000 + 1), 0);
+	uint64_t before = bed_stats(&bed).cold_bytes;
+	for (int round = 0; round < 3; round++) { /* a few segments of the output each time */
+		for (int i = 0; i < 4; i++)
+			CU_ASSERT_EQUAL(cold_work(bed.cold), THERMO_OK);
+		for (uint64_t k = 0; k < 8000; k += 17) {
+			CU_ASSERT_EQUAL(bed_get_key(&bed, 1, &k, sizeof(k), 0, value, 8, &got), THERMO_OK);
+			CU_ASSERT_EQUAL(got.seq, 30001 + k);
+		}
+		bed_reopen(&bed);
+		CU_ASSERT(bed_stats(&bed).cold_bytes < before);
+	}
+	CU_ASSERT_EQUAL(bed_settle(&bed), 0);
+	CU_ASSERT_EQUAL(bed_stats(&bed).cold_records, 8000);
+	CU_ASSERT_EQUAL(bed_stats(&bed).cold_runs, 1);
+	CU_ASSERT(bed_stats(&bed).tier[THERMO_COLD].segments >= 8);
+	for (uint64_t k = 0; k < 8000; k++)
+		CU_ASSERT_EQUAL(bed_get_key(&bed, 1, &k, sizeof(k), 0, value, 8, &got), THERMO_OK);
+	bed_close(&bed);
+}
+
+static void runs_beyond_most_merged(void)
+{
+	struct bed bed;
+	char value[8];
+	struct cold_record got;
+	bed_prepare(&bed);
+	bed.options.runs_max = 6;
+	CU_ASSERT_EQUAL_FATAL(bed_open_tier(&bed), 0);
+	for (uint64_t i = 0; i < 100; i++) {
+		CU_ASSERT_EQUAL_FATAL(publish_many(&bed, i * 20, 20, 1), 0);
+		CU_ASSERT_EQUAL(bed_settle(&bed), 0);
+		CU_ASSERT(bed_stats(&bed).cold_runs <= 6);
+	}
+	CU_ASSERT(bed_stats(&bed).compactions >= 8);
+	/* Each record was written a few times, not fifty. */
+	CU_ASSERT(bed_stats(&bed).compaction_read_bytes < 2000 * 1000 * 8);
+	for (uint64_t k = 0; k < 2000; k++)
+		CU_ASSERT_EQUAL(bed_get_key(&bed, 1, &k, sizeof(k), 0, value, 8, &got), THERMO_OK);
+	/* More at once than the default, for the merge's buffers. */
+	bed.options.runs_max = 0;
+	bed_reopen(&bed);
+	for (uint64_t i = 0; i < 70; i++)
+		CU_ASSERT_EQUAL_FATAL(publish_many(&bed, 5000 + i, 1, 1), 0);
+	CU_ASSERT_EQUAL(bed_settle(&bed), 0);
+	CU_ASSERT(bed_stats(&bed).cold_runs <= 64);
+	/* Without anybody who works, publishing sees to it that there are not too many. */
+	for (uint64_t i = 0; i < 300; i++)
+		CU_ASSERT_EQUAL_FATAL(publish_many(&bed, i, 1, 10000), 0);
+	CU_ASSERT(bed_stats(&bed).cold_runs <= 128);
 	bed_close(&bed);
 }
 
@@ -598,7 +738,10 @@ static const struct suite_case cases[] = {
 	SUITE_CASE(publish_beyond_cap_no_space),
 	SUITE_CASE(drop_space_invisible_and_removed),
 	SUITE_CASE(erase_key_no_byte_left),
-	SUITE_CASE(scan_prefix_ordered_newest),
+	SUITE_CASE(scan_prefix_newest_once),
+	SUITE_CASE(work_overwritten_space_bounded),
+	SUITE_CASE(merge_interrupted_everything_there),
+	SUITE_CASE(runs_beyond_most_merged),
 	SUITE_CASE(filters_beyond_cap_one_read),
 };
 

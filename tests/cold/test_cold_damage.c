@@ -224,7 +224,7 @@ static void open_exchanged_files_refused(void)
 	fill(&bed);
 	unsigned n = save_all(&bed, images), a = n, b = n;
 	for (unsigned i = 0; i < n; i++)
-		if (strstr(images[i].name, ".run"))
+		if (strstr(images[i].name, ".seg"))
 			*(a == n ? &a : &b) = i;
 	other = images[a];
 	memcpy(other.name, images[b].name, sizeof(other.name));

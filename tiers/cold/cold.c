@@ -20,7 +20,8 @@
 #include <time.h>
 
 #define LOCK_NAME "LOCK"
-#define FAN_IN_DEFAULT 4u
+#define SEGMENT_BYTES_MIN (UINT64_C(4) << 20)
+#define SEGMENT_BYTES_MAX (UINT64_C(256) << 20)
 
 void cold_say(struct cold *cold, const char *format, ...)
 {
@@ -44,12 +45,18 @@ static uint64_t wall_clock(void *context)
 
 /* ---- The cap ---- */
 
+/* Room that only merges may take: a segment or two for each job. */
+static uint64_t reserve(struct cold *cold)
+{
+	uint64_t bytes = (COLD_JOBS + 1) * cold_segment_bytes(cold);
+	return bytes < cold->cap_bytes / 4 ? bytes : cold->cap_bytes / 4;
+}
+
 int cold_take(struct cold *cold, uint64_t bytes, bool merging)
 {
 	uint64_t cap = cold->cap_bytes;
 	uint64_t used = atomic_fetch_add(&cold->used_bytes, bytes);
-	/* The last eighth is for merges: without it a full tier could not even throw away. */
-	uint64_t limit = merging ? cap : cap - cap / 8;
+	uint64_t limit = merging ? cap : cap - reserve(cold);
 	if (!cap || used + bytes <= limit)
 		return 0;
 	atomic_fetch_sub(&cold->used_bytes, bytes);
@@ -61,24 +68,26 @@ void cold_give(struct cold *cold, uint64_t bytes)
 	atomic_fetch_sub(&cold->used_bytes, bytes);
 }
 
-uint64_t cold_records(struct cold *cold, uint64_t more)
+/* Files are many enough that a merge needs little room, and few enough to be kept open. */
+uint64_t cold_segment_bytes(struct cold *cold)
 {
-	struct run_set *set = set_pin(cold);
-	for (uint32_t i = 0; i < set->n; i++)
-		more += set->runs[i]->footer.records;
-	set_unpin(cold, set);
-	return more;
+	if (cold->segment_bytes)
+		return cold->segment_bytes;
+	uint64_t all = cold->cap_bytes ? cold->cap_bytes : atomic_load(&cold->used_bytes);
+	uint64_t bytes = all / 128;
+	return bytes < SEGMENT_BYTES_MIN ? SEGMENT_BYTES_MIN :
+	       bytes > SEGMENT_BYTES_MAX ? SEGMENT_BYTES_MAX : bytes;
 }
 
 /* ---- Opening ---- */
 
-/* "0123456789abcdef.run", or that with ".tmp". */
-static bool is_run_name(const char *name, uint64_t *number, bool *temporary)
+/* "0123456789abcdef.seg", or that with ".tmp". */
+static bool is_segment_name(const char *name, uint64_t *number, bool *temporary)
 {
-	char expected[RUN_NAME_BYTES];
+	char expected[SEGMENT_NAME_BYTES];
 	char *end;
 	*number = strtoull(name, &end, 16);
-	run_name(*number, expected);
+	segment_name(*number, expected);
 	size_t len = strlen(expected);
 	if (strncmp(name, expected, len))
 		return false;
@@ -86,12 +95,12 @@ static bool is_run_name(const char *name, uint64_t *number, bool *temporary)
 	return *temporary || !name[len];
 }
 
-static int visit_any_run(void *context, const char *name)
+static int visit_any_segment(void *context, const char *name)
 {
 	uint64_t number;
 	bool temporary;
 	(void)context;
-	return is_run_name(name, &number, &temporary) && !temporary ? 1 : 0;
+	return is_segment_name(name, &number, &temporary) && !temporary ? 1 : 0;
 }
 
 static int visit_orphan(void *context, const char *name)
@@ -100,10 +109,10 @@ static int visit_orphan(void *context, const char *name)
 	uint64_t number;
 	bool temporary;
 	bool orphan = !strcmp(name, MANIFEST_NAME ".tmp");
-	if (is_run_name(name, &number, &temporary)) {
+	if (is_segment_name(name, &number, &temporary)) {
 		orphan = true;
-		for (uint32_t i = 0; i < cold->manifest.n_runs && !temporary; i++)
-			orphan &= cold->manifest.runs[i].number != number;
+		for (uint32_t i = 0; i < cold->manifest.n_segments && !temporary; i++)
+			orphan &= cold->manifest.segments[i].number != number;
 	}
 	return orphan ? file_unlink(&cold->dir, name) : 0;
 }
@@ -116,33 +125,76 @@ static int read_manifest(struct cold *cold, bool *fresh, struct thermo_error *er
 				   &cold->manifest_bytes, error);
 	if (status != -ENOENT)
 		return status;
-	int found = file_list(&cold->dir, visit_any_run, NULL);
+	int found = file_list(&cold->dir, visit_any_segment, NULL);
 	if (found < 0)
 		return error_set(error, found, "%s: the directory cannot be listed (%s)",
 				 cold->dir.name, strerrordesc_np(-found));
 	if (found)
 		return error_set(error, -EILSEQ,
-				 "%s/" MANIFEST_NAME ": it is missing, and there are run files; "
+				 "%s/" MANIFEST_NAME ": it is missing, and there are segments; "
 				 "restore the directory from a copy, or empty it", cold->dir.name);
 	*fresh = true;
 	cold->manifest.next_number = 1;
 	return 0;
 }
 
+/* Opens the segments of the manifest's i-th run, the first of them being number `at` of all. */
+static int open_run(struct cold *cold, uint32_t i, uint32_t at, struct run_set *set,
+		    struct thermo_error *error)
+{
+	const struct manifest_run *entry = &cold->manifest.runs[i];
+	struct point from = { entry->from_hash, entry->from_space };
+	size_t bytes = entry->segments * sizeof(struct segment *);
+	struct segment **segments = memory_alloc(&cold->memory, bytes);
+	struct run *run = NULL;
+	uint32_t n = 0;
+	bool none = false;
+	int status = segments ? 0 : error_set(error, -ENOMEM, "%s: there is no memory for its runs",
+					      cold->dir.name);
+	for (; n < entry->segments && !status; n++) {
+		status = segment_open(cold, &cold->manifest.segments[at + n], &segments[n], error);
+		if (status)
+			break;
+		atomic_fetch_add(&cold->used_bytes, segments[n]->file_bytes);
+		if (n && !point_before(segments[n - 1]->last, segments[n]->first))
+			status = error_set(error, -EILSEQ, "%s/" MANIFEST_NAME ": its segments are "
+					   "out of order; restore the directory from a copy, or "
+					   "empty it", cold->dir.name);
+	}
+	if (!status)
+		run = run_new(cold, segments, n, from, NULL, &none);
+	if (!status && !run)
+		status = none ? error_set(error, -EILSEQ, "%s/" MANIFEST_NAME ": one of its runs is "
+					  "empty; restore the directory from a copy, or empty it",
+					  cold->dir.name) :
+				error_set(error, -ENOMEM, "%s: there is no memory for its runs",
+					  cold->dir.name);
+	if (run) {
+		run->level = entry->level;
+		run->shadowed = entry->shadowed;
+		if (point_before(run->segment[0]->first, from))
+			segment_count_given(cold, run->segment[0]);
+		set_append(set, run);
+		run_unref(cold, run); /* the set has its own */
+	}
+	while (n--)
+		segment_unref(cold, segments[n]);
+	memory_free(&cold->memory, segments, bytes);
+	return status;
+}
+
 static int open_runs(struct cold *cold, struct run_set *set, struct thermo_error *error)
 {
+	uint32_t at = 0;
 	if (cold->manifest.n_runs > COLD_RUNS_MAX)
 		return error_set(error, -EPROTO, "%s/" MANIFEST_NAME ": %" PRIu32 " runs are more "
 				 "than this version can open", cold->dir.name,
 				 cold->manifest.n_runs);
 	for (uint32_t i = 0; i < cold->manifest.n_runs; i++) {
-		struct run *run;
-		int status = run_open(cold, &cold->manifest.runs[i], &run, error);
+		int status = open_run(cold, i, at, set, error);
 		if (status)
 			return status;
-		set_append(set, run);
-		run_unref(cold, run); /* the set has its own */
-		atomic_fetch_add(&cold->used_bytes, run->file_bytes);
+		at += cold->manifest.runs[i].segments;
 	}
 	return 0;
 }
@@ -192,7 +244,7 @@ static int open_state(struct cold *cold, struct thermo_error *error)
 		set_discard(cold, set);
 		return status;
 	}
-	atomic_store(&cold->set, set);
+	set_begin(cold, set);
 	status = file_list(&cold->dir, visit_orphan, cold);
 	if (!status && fresh) {
 		pthread_mutex_lock(&cold->edit);
@@ -216,7 +268,10 @@ static void take_options(struct cold *cold, const struct cold_options *options)
 	cold->clock_context = options->clock_context;
 	cold->log = options->log;
 	cold->log_context = options->log_context;
-	cold->fan_in = options->fan_in ? options->fan_in : FAN_IN_DEFAULT;
+	cold->runs_max = options->runs_max ? options->runs_max : COLD_RUNS_DEFAULT;
+	cold->garbage_percent = options->garbage_percent ? options->garbage_percent :
+							   COLD_GARBAGE_DEFAULT;
+	cold->segment_bytes = options->segment_bytes;
 	cold->bucket_ms = cold->clock_ms(cold->clock_context);
 	cold->bucket = (int64_t)(cold->write_bytes_per_day / 24);
 	pthread_mutex_init(&cold->edit, NULL);
@@ -228,8 +283,9 @@ static void take_options(struct cold *cold, const struct cold_options *options)
 int cold_open(const struct cold_options *options, struct cold **out, struct thermo_error *error)
 {
 	struct memory memory = { options->heap, options->budget };
-	if (options->fan_in == 1 || options->fan_in > 16)
-		return error_set(error, -EINVAL, "fan_in: %u is not in 2..16", options->fan_in);
+	if (options->runs_max > COLD_RUNS_MAX - 28)
+		return error_set(error, -EINVAL, "runs_max: %u is more than %u", options->runs_max,
+				 COLD_RUNS_MAX - 28);
 	struct cold *cold = memory_alloc(&memory, sizeof(*cold));
 	if (!cold)
 		return error_set(error, -ENOMEM, "cold tier: there is no memory");
@@ -267,7 +323,8 @@ void cold_close(struct cold **out)
 		check(atomic_load(&set->refs) == 1); /* ios and scans are closed */
 		set_unpin(cold, set);
 	}
-	cold_bury(cold);
+	while (cold_bury(cold))
+		continue;
 	if (cold->engine)
 		io_engine_close(&cold->engine);
 	manifest_clear(&cold->memory, &cold->manifest);
@@ -359,18 +416,20 @@ void cold_stats(struct cold *cold, struct thermo_stats *stats)
 	stats->cold_failed = atomic_load(&cold->failed);
 	stats->cold_bytes = value(&cold->used_bytes);
 	stats->cold_records = stats->cold_tombstones = tier->record_bytes = 0;
+	uint64_t segments = 0;
 	struct run_set *set = set_pin(cold);
 	stats->cold_runs = set->n;
 	for (uint32_t i = 0; i < set->n; i++) {
-		const struct run_footer *footer = &set->runs[i]->footer;
-		stats->cold_records += footer->records;
-		stats->cold_tombstones += footer->tombstones;
-		tier->record_bytes += footer->record_bytes;
+		const struct run *run = set->runs[i];
+		stats->cold_records += run->records;
+		stats->cold_tombstones += run->tombstones;
+		tier->record_bytes += run->record_bytes;
+		segments += run->n;
 	}
 	set_unpin(cold, set);
 	tier->cap_bytes = cold->cap_bytes;
 	tier->used_bytes = stats->cold_bytes;
-	tier->segments = stats->cold_runs;
+	tier->segments = segments;
 	tier->hits = stats->cold_hits;
 	tier->records_expired = value(&counters->expired_dropped);
 }

@@ -37,7 +37,7 @@ enum cold_flag {
 	COLD_HEAD = 4,      /* the head of a large value: carried, not interpreted */
 };
 
-/* Identity: (space, key bytes, COLD_CHUNK). Sorted by space, then key bytes, then COLD_CHUNK. */
+/* Identity: (space, key bytes, COLD_CHUNK). Sorted by space, then hash, then key bytes, then COLD_CHUNK. */
 struct cold_record {
 	const void *key;
 	const void *value;
@@ -63,7 +63,10 @@ struct cold_options {
 	void (*log)(void *context, const char *line);
 	void *log_context;
 	const struct file_ops *files; /* NULL: POSIX (tests put faults here: io.h) */
-	unsigned fan_in; /* runs of a size that are merged into one; 0 = chosen */
+	/* 0 = chosen, all three */
+	unsigned runs_max; /* when there are more runs, the youngest are merged; at most 100 */
+	unsigned garbage_percent; /* all runs are merged when garbage is that much of what is live */
+	uint64_t segment_bytes; /* files end at about this size */
 };
 
 /* Takes the directory's lock, reads the manifest, opens the runs, removes orphans.
@@ -121,8 +124,9 @@ void cold_get_release(struct cold_io *io, struct cold_get *get);
 void cold_get_cancel(struct cold_io *io, struct cold_get *get);
 
 /* ---- Scans ---- */
-/* Newest versions of a space's keys that begin with prefix, in key order, tombstones and expired records
- * left out (chunks too), over the runs as of now. Reads ahead sequentially; not through the point path. */
+/* Newest versions of a space's keys that begin with prefix, in the order of their hashes (so all of the
+ * space is read), tombstones and expired records left out (chunks too), over the runs as of now. Reads
+ * ahead sequentially; not through the point path. */
 int cold_scan_open(struct cold *cold, uint8_t space, const void *prefix, size_t prefix_len,
 		   struct cold_scan **scan);
 int cold_scan_next(struct cold_scan *scan, struct cold_record *record); /* OK, MISS (end), -errno */

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Compaction: size-tiered merges of neighbouring runs, in bounded pieces.
+ * Compaction in bounded pieces: the jobs that carry out what pick.c chooses.
  *
- * A run's level is the logarithm of its size to the base fan_in. Neighbours, none above level L, of which
- * there are at least fan_in, are merged: lowest L first. So each record is rewritten about once a level,
- * and there are fewer than fan_in runs on each, some 5 levels to the terabyte.
+ * A job goes through its runs in the order of records. Each time a segment of the output is complete, it is
+ * installed: what comes out has the records below a point B, the runs that go in count from B on, their
+ * segments below B go, and the bytes of a segment that B cuts are given back to the file system. So a merge
+ * of any size needs room for a segment or two, and what it has done is kept whatever happens.
  *
  * What a merge leaves out: older versions; records of dropped spaces; erased keys; and tombstones (expired
  * records count as such) that no older run can hold a version for, as far as its filter knows, while
  * no writer is open that is older than they are.
  *
- * Life of a job: idle -> picked (its runs are busy, a set is pinned) -> pieces -> installed -> idle.
- * An error makes it idle at once; it is picked again after a pause.
+ * Life of a job: idle -> picked (its runs are busy) -> pieces, segments installed -> idle. An error makes it
+ * idle at once; its runs are picked again after a pause.
  */
 #include "tiers/cold/merge.h"
 
@@ -21,23 +22,28 @@
 
 #define PIECE_BYTES ((uint64_t)4 << 20) /* written or read in one piece */
 #define PIECE_RECORDS 65536u
-#define WINDOW_MAX 16u
-#define RUNS_SOFT 24u                   /* beyond it merges need not fit a level */
 #define PAUSE_MS 1000u                  /* after an error */
 #define BUCKET_MIN ((int64_t)64 << 20)
 
 struct merge_job {
 	pthread_mutex_t lock;
 	_Atomic bool active;    /* changes under edit and lock */
+	_Atomic uint64_t left;  /* bytes, about: the smallest job goes first */
 	/* under lock */
-	struct run_set *set;    /* pinned */
-	uint32_t first, n;      /* its runs [first, first + n) */
+	struct run **inputs;    /* memory_alloc(n pointers): a reference each; NULL: all of it is merged */
+	uint32_t n;
+	struct run *out;        /* what is installed so far, with a reference, or NULL */
+	struct segment **made;  /* memory_alloc(made_room pointers): not installed yet; a reference each */
+	uint32_t n_made, made_room;
 	struct merge *merge;
-	struct run_build *build;
+	struct segment_build *build;
+	struct window window;   /* as picked; first and rewrite only then */
+	struct segment *rewrite; /* a reference, or NULL */
+	bool wide;              /* the output is not the oldest run */
 	bool tombstones_may_go;
+	uint64_t published, shadowed;
 	uint64_t expected;      /* bytes of the inputs */
 	uint64_t counted;       /* bytes read that the counters know of */
-	_Atomic uint64_t left;  /* bytes, about: the smallest job goes first */
 	uint64_t retry_ms;      /* under edit: not before */
 };
 
@@ -70,8 +76,10 @@ static bool bucket_open(struct cold *cold)
 		cold->bucket += more < (double)burst ? (int64_t)more : burst;
 		cold->bucket_ms = now;
 	}
-	cold->bucket -= (int64_t)(written - cold->bucket_written);
-	cold->bucket_written = written;
+	if (written > cold->bucket_written) {
+		cold->bucket -= (int64_t)(written - cold->bucket_written);
+		cold->bucket_written = written;
+	}
 	if (cold->bucket > burst)
 		cold->bucket = burst;
 	bool open = cold->bucket > 0;
@@ -79,164 +87,41 @@ static bool bucket_open(struct cold *cold)
 	return open;
 }
 
-/* ---- Picking ---- */
+/* ---- A job begins and ends ---- */
 
-static unsigned level(const struct cold *cold, const struct run *run)
+static void job_clear(struct cold *cold, struct merge_job *job)
 {
-	unsigned level = 0;
-	for (uint64_t size = run->file_bytes >> 18; size >= cold->fan_in; size /= cold->fan_in)
-		level++;
-	return level;
-}
-
-struct window {
-	uint32_t first, n;
-	uint64_t bytes;
-};
-
-static uint64_t room_left(struct cold *cold)
-{
-	uint64_t used = atomic_load(&cold->used_bytes);
-	if (!cold->cap_bytes)
-		return UINT64_MAX;
-	return used < cold->cap_bytes ? cold->cap_bytes - used : 0;
-}
-
-/* Takes the window if it has at least `least` runs that fit the room; gives up its oldest runs, the
- * large ones, where it does not. */
-static bool window_fits(const struct run_set *set, struct window *window, uint32_t least,
-			uint64_t room)
-{
-	window->bytes = 0;
-	for (uint32_t i = 0; i < window->n; i++)
-		window->bytes += set->runs[window->first + i]->file_bytes;
-	while (window->n >= least && window->bytes > room) {
-		window->n--;
-		window->bytes -= set->runs[window->first + window->n]->file_bytes;
-	}
-	return window->n >= least;
-}
-
-/* The oldest stretch of neighbours up to that level with at least fan_in of them. */
-static bool pick_level(struct cold *cold, const struct run_set *set, unsigned most, uint64_t room,
-		       struct window *window)
-{
-	uint32_t n = 0;
-	for (uint32_t i = set->n; i-- > 0;) {
-		bool in = !set->runs[i]->busy && level(cold, set->runs[i]) <= most;
-		n = in ? n + 1 : 0;
-		/* Complete when the next newer one does not belong to it. */
-		bool more = in && i && !set->runs[i - 1]->busy &&
-			    level(cold, set->runs[i - 1]) <= most && n < WINDOW_MAX;
-		if (n < cold->fan_in || more)
-			continue;
-		*window = (struct window){ i, n, 0 };
-		if (window_fits(set, window, 2, room))
-			return true;
-		n = 0;
-	}
-	return false;
-}
-
-/* Too many runs: the fan_in neighbours that cost the least. */
-static bool pick_cheapest(struct cold *cold, const struct run_set *set, uint64_t room,
-			  struct window *best)
-{
-	best->bytes = UINT64_MAX;
-	for (uint32_t n = cold->fan_in; n >= 2 && best->bytes == UINT64_MAX; n--) {
-		for (uint32_t first = 0; first + n <= set->n; first++) {
-			struct window window = { first, n, 0 };
-			bool busy = false;
-			for (uint32_t i = 0; i < n; i++)
-				busy |= set->runs[first + i]->busy;
-			if (!busy && window_fits(set, &window, n, room) &&
-			    window.bytes < best->bytes)
-				*best = window;
-		}
-	}
-	return best->bytes != UINT64_MAX;
-}
-
-/* Under edit. */
-static bool pick(struct cold *cold, const struct run_set *set, bool forced, struct window *window)
-{
-	uint64_t room = room_left(cold);
-	unsigned highest = 0;
-	for (uint32_t i = 0; i < set->n; i++) {
-		*window = (struct window){ i, 1, 0 };
-		if (set->runs[i]->rewrite && !set->runs[i]->busy &&
-		    window_fits(set, window, 1, room))
-			return true;
-		unsigned of_run = level(cold, set->runs[i]);
-		highest = of_run > highest ? of_run : highest;
-	}
-	for (unsigned most = 0; most <= highest; most++)
-		if (pick_level(cold, set, most, room, window))
-			return true;
-	return (forced || set->n > RUNS_SOFT) && pick_cheapest(cold, set, room, window);
-}
-
-/* ---- A job ---- */
-
-static void job_end(struct cold *cold, struct merge_job *job)
-{
+	struct memory *memory = &cold->memory;
 	merge_close(&job->merge);
-	run_build_close(&job->build);
-	if (job->set)
-		set_unpin(cold, job->set);
-	job->set = NULL;
+	segment_build_close(&job->build);
+	for (uint32_t i = 0; i < job->n_made; i++) {
+		atomic_store(&job->made[i]->obsolete, true); /* not installed */
+		segment_unref(cold, job->made[i]);
+	}
+	memory_free(memory, job->made, job->made_room * sizeof(job->made[0]));
+	for (uint32_t i = 0; i < job->n; i++)
+		run_unref(cold, job->inputs[i]);
+	memory_free(memory, job->inputs, job->n * sizeof(job->inputs[0]));
+	run_unref(cold, job->out);
+	if (job->rewrite)
+		segment_unref(cold, job->rewrite);
+	job->made = NULL;
+	job->inputs = NULL;
+	job->out = NULL;
+	job->rewrite = NULL;
+	job->n = job->n_made = job->made_room = 0;
 }
 
-/* Under edit and the job's lock. The runs are no longer busy, whether merged or not. */
+/* Under edit and the job's lock: its runs are no longer busy, whether merged or not. */
 static void job_idle(struct merge_job *job)
 {
 	for (uint32_t i = 0; i < job->n; i++)
-		job->set->runs[job->first + i]->busy = false;
+		if (job->inputs[i])
+			job->inputs[i]->busy = false;
+	if (job->out)
+		job->out->busy = false;
 	atomic_store(&job->left, 0);
-	job->active = false;
-}
-
-/* Everything a picked job needs. */
-static int job_start(struct cold *cold, struct merge_job *job)
-{
-	uint64_t records = 0, published = 0;
-	for (uint32_t i = 0; i < job->n; i++) {
-		const struct run *run = job->set->runs[job->first + i];
-		records += run->footer.records;
-		if (run->published > published)
-			published = run->published;
-	}
-	job->tombstones_may_go = writers_all_after(cold, published);
-	job->counted = 0;
-	int status = run_build_open(cold, &job->build);
-	if (!status)
-		status = merge_open(cold, job->set, job->first, job->n, NULL, &job->merge);
-	if (!status)
-		status = run_build_start(job->build, records, true);
-	return status;
-}
-
-/* A job that was idle: picks its work. THERMO_OK: started. THERMO_MISS: there is none. */
-static int job_pick(struct cold *cold, struct merge_job *job, bool forced)
-{
-	struct window window;
-	uint64_t now = cold->clock_ms(cold->clock_context);
-	pthread_mutex_lock(&cold->edit);
-	struct run_set *set = atomic_load(&cold->set);
-	bool found = (forced || now >= job->retry_ms) && !atomic_load(&cold->failed) &&
-		     pick(cold, set, forced, &window);
-	if (found) {
-		job->set = set_pin(cold); /* the same: edit is held */
-		job->first = window.first;
-		job->n = window.n;
-		job->expected = window.bytes;
-		atomic_store(&job->left, window.bytes);
-		for (uint32_t i = 0; i < window.n; i++)
-			set->runs[window.first + i]->busy = true;
-		job->active = true;
-	}
-	pthread_mutex_unlock(&cold->edit);
-	return found ? THERMO_OK : THERMO_MISS;
+	atomic_store(&job->active, false);
 }
 
 static void job_fail(struct cold *cold, struct merge_job *job)
@@ -245,28 +130,308 @@ static void job_fail(struct cold *cold, struct merge_job *job)
 	job_idle(job);
 	job->retry_ms = cold->clock_ms(cold->clock_context) + PAUSE_MS;
 	pthread_mutex_unlock(&cold->edit);
-	job_end(cold, job);
+	job_clear(cold, job);
+	cold_bury(cold);
 }
 
-/* No run that is older than the job's may hold the hash. */
-static bool none_older(const struct merge_job *job, uint64_t hash)
+/* Takes the window's runs. Under edit. */
+static int job_take(struct cold *cold, struct merge_job *job, const struct run_set *set)
 {
-	for (uint32_t i = job->first + job->n; i < job->set->n; i++)
-		if (set_may_hold(job->set, i, hash))
+	const struct window *window = &job->window;
+	job->inputs = memory_alloc(&cold->memory, window->n * sizeof(job->inputs[0]));
+	if (!job->inputs)
+		return -ENOMEM;
+	job->n = window->n;
+	job->published = job->shadowed = job->expected = job->counted = 0;
+	for (uint32_t i = 0; i < window->n; i++) {
+		struct run *run = set->runs[window->first + i];
+		atomic_fetch_add(&run->refs, 1);
+		run->busy = true;
+		job->inputs[i] = run;
+		job->expected += run->bytes;
+		job->shadowed += run->shadowed;
+		job->published = run->published > job->published ? run->published : job->published;
+	}
+	if (window->rewrite) {
+		job->rewrite = window->rewrite;
+		atomic_fetch_add(&job->rewrite->refs, 1);
+		job->expected = job->rewrite->file_bytes;
+	}
+	job->wide = window->first + window->n < set->n;
+	job->tombstones_may_go = writers_all_after(cold, job->published);
+	atomic_store(&job->left, job->expected);
+	atomic_store(&job->active, true);
+	return 0;
+}
+
+/* A job that was idle: picks its work. THERMO_OK: it has some. THERMO_MISS: there is none. */
+static int job_pick(struct cold *cold, struct merge_job *job, bool forced)
+{
+	uint64_t now = cold->clock_ms(cold->clock_context);
+	int status = THERMO_MISS;
+	pthread_mutex_lock(&cold->edit);
+	const struct run_set *set = atomic_load(&cold->set);
+	if ((forced || now >= job->retry_ms) && !atomic_load(&cold->failed) &&
+	    pick_window(cold, set, forced, &job->window))
+		status = job_take(cold, job, set);
+	pthread_mutex_unlock(&cold->edit);
+	return status;
+}
+
+/* Opens what a picked job works with. */
+static int job_start(struct cold *cold, struct merge_job *job)
+{
+	int status = segment_build_open(cold, &job->build);
+	if (status)
+		return status;
+	if (!job->rewrite)
+		return merge_open(cold, job->inputs, job->n, POINT_FIRST, &job->merge);
+	bool none;
+	struct run *alone = run_new(cold, &job->rewrite, 1, job->inputs[0]->from, NULL, &none);
+	if (!alone)
+		return -ENOMEM;
+	status = merge_open(cold, &alone, 1, POINT_FIRST, &job->merge);
+	run_unref(cold, alone);
+	return status;
+}
+
+/* ---- Installing ---- */
+
+/* The runs that stand for the job's after an installation. */
+struct after {
+	struct run **inputs; /* [n] */
+	struct run *out;
+};
+
+static void after_clear(struct cold *cold, struct merge_job *job, struct after *after)
+{
+	for (uint32_t i = 0; after->inputs && i < job->n; i++)
+		run_unref(cold, after->inputs[i]);
+	memory_free(&cold->memory, after->inputs, job->n * sizeof(after->inputs[0]));
+	run_unref(cold, after->out);
+}
+
+/* The output with what was made since, and what is left of the inputs from the bound on. */
+static int after_make(struct cold *cold, struct merge_job *job, struct point bound,
+		      struct after *after)
+{
+	bool none;
+	uint32_t old = job->out ? job->out->n : 0, n = old + job->n_made;
+	*after = (struct after){ memory_alloc(&cold->memory, job->n * sizeof(struct run *)), NULL };
+	if (!after->inputs)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < job->n; i++) {
+		struct run *in = job->inputs[i];
+		if (!in)
+			continue;
+		/* A merge that was cut off before this one may have gone further. */
+		struct point from = point_before(bound, in->from) ? in->from : bound;
+		after->inputs[i] = run_new(cold, in->segment, in->n, from, in, &none);
+		if (!after->inputs[i] && !none)
+			return -ENOMEM;
+	}
+	if (!n)
+		return 0;
+	struct segment **all = memory_alloc(&cold->memory, n * sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	if (old)
+		memcpy(all, job->out->segment, old * sizeof(*all));
+	if (job->n_made)
+		memcpy(all + old, job->made, job->n_made * sizeof(*all));
+	after->out = run_new(cold, all, n, POINT_FIRST, NULL, &none);
+	memory_free(&cold->memory, all, n * sizeof(*all));
+	if (!after->out)
+		return -ENOMEM;
+	after->out->level = job->window.level;
+	after->out->published = job->published;
+	after->out->busy = true;
+	if (bound.space == 256 && !job->window.full) {
+		uint64_t gone = merge_duplicates(job->merge);
+		after->out->shadowed = job->shadowed > gone ? job->shadowed - gone : 0;
+	}
+	return 0;
+}
+
+/* For the rewriting of one segment: the run with what was made in that segment's place. */
+static int after_rewrite(struct cold *cold, struct merge_job *job, struct after *after)
+{
+	struct run *in = job->inputs[0];
+	uint32_t n = in->n - 1 + job->n_made, k = 0;
+	bool none = !n;
+	*after = (struct after){ memory_alloc(&cold->memory, sizeof(struct run *)), NULL };
+	if (!after->inputs)
+		return -ENOMEM;
+	if (!n)
+		return 0;
+	struct segment **all = memory_alloc(&cold->memory, n * sizeof(*all));
+	if (!all)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < in->n; i++) {
+		if (in->segment[i] != job->rewrite) {
+			all[k++] = in->segment[i];
+			continue;
+		}
+		for (uint32_t m = 0; m < job->n_made; m++)
+			all[k++] = job->made[m];
+	}
+	after->out = run_new(cold, all, n, in->from, in, &none);
+	memory_free(&cold->memory, all, n * sizeof(*all));
+	return after->out || none ? 0 : -ENOMEM;
+}
+
+static bool of_job(const struct merge_job *job, const struct run *run)
+{
+	bool found = run == job->out;
+	for (uint32_t i = 0; i < job->n; i++)
+		found |= run == job->inputs[i];
+	return found;
+}
+
+/* The present set with `after` in place of the job's runs: inputs, then output. Under edit. */
+static struct run_set *set_after(struct cold *cold, const struct merge_job *job,
+				 const struct after *after)
+{
+	const struct run_set *old = atomic_load(&cold->set);
+	struct run_set *set = set_copy(cold);
+	bool placed = false, fits = true;
+	for (uint32_t i = 0; i < old->n && set; i++) {
+		if (!of_job(job, old->runs[i])) {
+			fits &= !set_append(set, old->runs[i]);
+			continue;
+		}
+		for (uint32_t k = 0; k < job->n && !placed; k++)
+			if (after->inputs[k])
+				fits &= !set_append(set, after->inputs[k]);
+		if (!placed && after->out)
+			fits &= !set_append(set, after->out);
+		placed = true;
+	}
+	if (set && !fits) {
+		set_discard(cold, set);
+		return NULL;
+	}
+	return set;
+}
+
+static bool run_has(const struct run *run, const struct segment *segment)
+{
+	for (uint32_t i = 0; run && i < run->n; i++)
+		if (run->segment[i] == segment)
+			return true;
+	return false;
+}
+
+/* Segments of the inputs that nothing refers to any more; bytes of those that the bound cuts. Under edit,
+ * the old runs are held. */
+static void give_back(struct cold *cold, struct merge_job *job, const struct after *after,
+		      struct point bound)
+{
+	for (uint32_t i = 0; i < job->n; i++) {
+		const struct run *in = job->inputs[i], *rest = after->inputs[i];
+		for (uint32_t k = 0; in && k < in->n; k++) {
+			bool kept = job->rewrite ? run_has(after->out, in->segment[k]) :
+						   rest && k + rest->n >= in->n;
+			if (!kept)
+				atomic_store(&in->segment[k]->obsolete, true);
+		}
+		if (!rest || job->rewrite)
+			continue;
+		struct segment *cut = rest->segment[0];
+		uint32_t block = fence_seek(&cut->fences, bound);
+		if (block < cut->fences.blocks)
+			set_punch_later(cold, cut, cut->fences.start[block]);
+	}
+}
+
+/* Makes visible and durable what was made; the inputs count from the bound on (POINT_END: not at all). */
+static int job_install(struct cold *cold, struct merge_job *job, struct point bound)
+{
+	struct after after;
+	pthread_mutex_lock(&cold->edit);
+	int status = job->rewrite ? after_rewrite(cold, job, &after) :
+				    after_make(cold, job, bound, &after);
+	struct run_set *set = status ? NULL : set_after(cold, job, &after);
+	if (!status)
+		status = set ? set_install(cold, set) : -ENOMEM;
+	if (status && set)
+		set_discard(cold, set);
+	if (!status) {
+		give_back(cold, job, &after, bound);
+		struct run **inputs = job->inputs;
+		struct run *out = job->out;
+		job->inputs = after.inputs;
+		job->out = after.out;
+		after = (struct after){ inputs, out };
+		for (uint32_t i = 0; i < job->n_made; i++)
+			segment_unref(cold, job->made[i]); /* the output has its own */
+		job->n_made = 0;
+	}
+	after_clear(cold, job, &after);
+	if (!status && bound.space == 256)
+		job_idle(job);
+	pthread_mutex_unlock(&cold->edit);
+	return status;
+}
+
+/* ---- Pieces ---- */
+
+/* No run older than the job's may hold the point. */
+static bool none_older(struct cold *cold, const struct merge_job *job, const struct run_set *set,
+		       struct point point)
+{
+	uint32_t i = set->n;
+	while (i && !of_job(job, set->runs[i - 1]))
+		if (set_may_hold(cold, set->runs[--i], point))
 			return false;
 	return true;
 }
 
-/* The record's fate in this merge: written as it is, as a tombstone, or not at all. */
-static int job_record(struct cold *cold, struct merge_job *job, const struct run_set *now_set,
-		      uint64_t now, const struct block_cursor *record)
+static int job_end_segment(struct cold *cold, struct merge_job *job)
 {
-	uint64_t hash = ident_hash(&record->ident);
-	if (!set_visible(now_set, &record->ident, hash, record->seq))
+	if (job->n_made == job->made_room) {
+		uint32_t room = job->made_room ? job->made_room * 2 : 4;
+		struct segment **made = memory_grow(&cold->memory, job->made,
+						    job->made_room * sizeof(*made),
+						    job->n_made * sizeof(*made),
+						    room * sizeof(*made));
+		if (!made)
+			return -ENOMEM;
+		job->made = made;
+		job->made_room = room;
+	}
+	int status = segment_build_finish(job->build, &job->made[job->n_made]);
+	job->n_made += !status;
+	return status;
+}
+
+/* Adds the record to the output, after ending the segment before it where that is large enough. */
+static int job_write(struct cold *cold, struct merge_job *job, const struct block_item *item,
+		     struct point point)
+{
+	int status = 0;
+	if (segment_build_started(job->build) &&
+	    segment_build_written(job->build) >= cold_segment_bytes(cold) &&
+	    segment_build_may_end(job->build, point)) {
+		status = job_end_segment(cold, job);
+		if (!status && !job->rewrite)
+			status = job_install(cold, job, point);
+	}
+	if (!status && !segment_build_started(job->build))
+		status = segment_build_start(job->build, true, job->wide);
+	return status ? status : segment_build_add(job->build, item, point.hash);
+}
+
+/* The record's fate in this merge: written as it is, as a tombstone, or not at all. */
+static int job_record(struct cold *cold, struct merge_job *job, const struct run_set *set,
+		      uint64_t now, const struct run_iter *iter)
+{
+	const struct block_cursor *record = &iter->at;
+	if (!set_visible(set, &record->ident, iter->point.hash, record->seq))
 		return 0;
 	bool expired = record->expires_ms && record->expires_ms <= now;
 	bool tombstone = expired || (record->flags & COLD_TOMBSTONE);
-	if (tombstone && job->tombstones_may_go && none_older(job, hash)) {
+	if (tombstone && job->tombstones_may_go && none_older(cold, job, set, iter->point)) {
 		count(expired ? &cold->counters.expired_dropped :
 				&cold->counters.tombstones_dropped, 1);
 		return 0;
@@ -280,7 +445,7 @@ static int job_record(struct cold *cold, struct merge_job *job, const struct run
 		item.value_len = 0;
 		item.expires_ms = 0;
 	}
-	return run_build_add(job->build, &item, hash);
+	return job_write(cold, job, &item, iter->point);
 }
 
 static void count_reads(struct cold *cold, struct merge_job *job)
@@ -291,59 +456,19 @@ static void count_reads(struct cold *cold, struct merge_job *job)
 	atomic_store(&job->left, job->expected > bytes ? job->expected - bytes : 0);
 }
 
-/* The runs of the job give way to the one that came out, or to none. Under edit. */
-static int install(struct cold *cold, struct merge_job *job, struct run *run)
-{
-	const struct run_set *old = atomic_load(&cold->set);
-	struct run_set *set = set_copy(cold);
-	if (!set)
-		return -ENOMEM;
-	uint32_t met = 0;
-	for (uint32_t i = 0; i < old->n; i++) {
-		struct run *of_old = old->runs[i];
-		bool merged = met < job->n && of_old == job->set->runs[job->first + met];
-		if (merged && !met++ && run)
-			set_append(set, run);
-		if (!merged)
-			set_append(set, of_old);
-	}
-	check(met == job->n);
-	int status = set_install(cold, set);
-	if (status) {
-		set_discard(cold, set);
-		return status;
-	}
-	for (uint32_t i = 0; i < job->n; i++)
-		atomic_store(&job->set->runs[job->first + i]->obsolete, true);
-	count(&cold->counters.compactions, 1);
-	return 0;
-}
-
 /* All records went through. */
 static int job_finish(struct cold *cold, struct merge_job *job)
 {
-	struct run *run = NULL;
-	if (run_build_records(job->build)) {
-		int status = run_build_finish(job->build, &run);
-		if (status)
-			return status;
-		for (uint32_t i = 0; i < job->n; i++) {
-			uint64_t published = job->set->runs[job->first + i]->published;
-			run->published = published > run->published ? published : run->published;
-		}
-	}
-	pthread_mutex_lock(&cold->edit);
-	int status = install(cold, job, run);
+	int status = 0;
+	if (segment_build_started(job->build))
+		status = job_end_segment(cold, job);
 	if (!status)
-		job_idle(job);
-	pthread_mutex_unlock(&cold->edit);
-	if (status && run)
-		atomic_store(&run->obsolete, true);
-	if (run)
-		run_unref(cold, run);
-	if (!status)
-		job_end(cold, job);
-	return status;
+		status = job_install(cold, job, POINT_END);
+	if (status)
+		return status;
+	count(&cold->counters.compactions, 1);
+	job_clear(cold, job);
+	return 0;
 }
 
 /* One piece. The job's lock is held. */
@@ -354,20 +479,22 @@ static int job_step(struct cold *cold, struct merge_job *job)
 		job_fail(cold, job);
 		return status;
 	}
-	struct run_set *now_set = set_pin(cold);
+	struct run_set *set = set_pin(cold);
 	uint64_t now = cold->clock_ms(cold->clock_context);
-	uint64_t written = run_build_written(job->build), read = job->counted;
+	uint64_t written = atomic_load(&cold->counters.compaction_write_bytes), read = job->counted;
+	const struct run *out = job->out;
 	for (uint32_t i = 0; i < PIECE_RECORDS && !status; i++) {
-		const struct block_cursor *record;
-		uint32_t run;
-		status = merge_next(job->merge, &record, &run);
+		const struct run_iter *iter;
+		status = merge_next(job->merge, &iter);
 		if (!status)
-			status = job_record(cold, job, now_set, now, record);
-		if (run_build_written(job->build) - written >= PIECE_BYTES ||
+			status = job_record(cold, job, set, now, iter);
+		/* An installation makes the pinned set an old one. */
+		if (job->out != out ||
+		    atomic_load(&cold->counters.compaction_write_bytes) - written >= PIECE_BYTES ||
 		    merge_read_bytes(job->merge) - read >= 2 * PIECE_BYTES)
 			break;
 	}
-	set_unpin(cold, now_set);
+	set_unpin(cold, set);
 	count_reads(cold, job);
 	if (status == THERMO_MISS)
 		status = job_finish(cold, job);
@@ -435,59 +562,6 @@ void jobs_close(struct cold *cold)
 	}
 }
 
-/* ---- Whole runs that are of no use ---- */
-
-/* Nothing in it is visible, and nothing in it hides anything. last: no run is older. Under edit. */
-static bool useless(struct cold *cold, const struct run_set *set, const struct run *run, bool last,
-		    uint64_t now)
-{
-	bool dropped = true;
-	for (uint32_t i = 0; i < run->n_spaces; i++)
-		dropped &= run->spaces[i].max_seq < set->below[run->spaces[i].space];
-	if (dropped)
-		return true;
-	return last && run->footer.max_expires <= now && writers_all_after(cold, run->published);
-}
-
-/* Takes such runs out. THERMO_OK if there were some. */
-static int drop_useless(struct cold *cold)
-{
-	uint64_t now = cold->clock_ms(cold->clock_context);
-	struct run *dropped[COLD_RUNS_MAX];
-	uint32_t n = 0;
-	int status = THERMO_MISS;
-	pthread_mutex_lock(&cold->edit);
-	const struct run_set *old = atomic_load(&cold->set);
-	for (uint32_t i = 0; i < old->n; i++)
-		if (!old->runs[i]->busy && useless(cold, old, old->runs[i], i + 1 == old->n, now))
-			dropped[n++] = old->runs[i];
-	if (!n || atomic_load(&cold->failed))
-		goto unlock;
-	struct run_set *set = set_copy(cold);
-	status = -ENOMEM;
-	if (!set)
-		goto unlock;
-	for (uint32_t i = 0, d = 0; i < old->n; i++) {
-		if (d < n && old->runs[i] == dropped[d])
-			d++;
-		else
-			set_append(set, old->runs[i]);
-	}
-	for (uint32_t i = 0; i < n; i++) /* ours, over the old set's end */
-		atomic_fetch_add(&dropped[i]->refs, 1);
-	status = set_install(cold, set);
-	if (status)
-		set_discard(cold, set);
-	for (uint32_t i = 0; i < n; i++) {
-		if (!status)
-			atomic_store(&dropped[i]->obsolete, true);
-		run_unref(cold, dropped[i]);
-	}
-unlock:
-	pthread_mutex_unlock(&cold->edit);
-	return status;
-}
-
 /* ---- Entry points ---- */
 
 static int work(struct cold *cold, bool budgeted)
@@ -495,14 +569,18 @@ static int work(struct cold *cold, bool budgeted)
 	bool did = cold_bury(cold) > 0;
 	int status = erase_step(cold);
 	if (status == THERMO_MISS)
-		status = drop_useless(cold);
+		status = pick_tidy(cold);
 	if (status < 0)
 		return status;
 	did |= status == THERMO_OK;
-	if (budgeted && !bucket_open(cold))
-		return did ? THERMO_OK : THERMO_MISS;
-	start_some(cold, false);
-	status = step_some(cold);
+	if (!budgeted || bucket_open(cold)) {
+		start_some(cold, false);
+		status = step_some(cold);
+	} else {
+		status = THERMO_MISS;
+	}
+	if (status == THERMO_MISS && !did)
+		status = set_load_filters(cold);
 	return status == THERMO_MISS && did ? THERMO_OK : status;
 }
 
@@ -532,10 +610,10 @@ int compact_below(struct cold *cold, uint32_t runs)
 		if (status < 0)
 			return status;
 		if (status == THERMO_MISS) {
-			/* Other threads have all the jobs, or no two neighbours fit the room. */
+			/* Other threads have all the jobs, or no two neighbours are free. */
 			bool active = false;
 			for (unsigned i = 0; i < COLD_JOBS; i++)
-				active |= cold->jobs[i]->active;
+				active |= atomic_load(&cold->jobs[i]->active);
 			if (!active)
 				return -ENOSPC;
 			sched_yield();

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Erasing keys: an entry in the manifest makes all versions below a sequence number invisible at once
- * and for good; then every run that holds one is rewritten without it; when no run does, the entry goes,
+ * and for good; then every segment that holds one is rewritten without it; when none does, the entry goes,
  * and with it the last trace of the key. Survives a restart at any point.
  */
 #include "tiers/cold/tier.h"
@@ -13,21 +13,6 @@
 #include <time.h>
 
 #define ERASURES_MAX 4096u
-
-/* Publishes the present runs under the manifest as it has been changed. Under edit. */
-static int reinstall(struct cold *cold)
-{
-	const struct run_set *old = atomic_load(&cold->set);
-	struct run_set *set = set_copy(cold);
-	if (!set)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < old->n; i++)
-		set_append(set, old->runs[i]);
-	int status = set_install(cold, set);
-	if (status)
-		set_discard(cold, set);
-	return status;
-}
 
 static bool same_key(const struct manifest_key *a, const struct manifest_key *b)
 {
@@ -67,7 +52,7 @@ static int change_keys(struct cold *cold, const struct manifest_key *add,
 		return status;
 	manifest->keys = keys;
 	manifest->n_keys = n;
-	status = reinstall(cold);
+	status = set_reinstall(cold);
 	if (status) {
 		manifest->keys = old;
 		manifest->n_keys = old_n;
@@ -78,27 +63,58 @@ static int change_keys(struct cold *cold, const struct manifest_key *add,
 	return status;
 }
 
-/* Is there a version in any run? Marks the runs that have one. */
+static void mark(struct cold *cold, struct segment *segment)
+{
+	pthread_mutex_lock(&cold->edit);
+	segment->rewrite = true;
+	pthread_mutex_unlock(&cold->edit);
+}
+
+/* Is there a version in the run, counted or not? Marks the segment. */
+static int mark_run(struct cold *cold, struct run_reader *reader, const struct run *run,
+		    const struct cold_erasure *erasure, bool *found)
+{
+	struct point point = { erasure->hash, erasure->bytes[0] };
+	struct segment *segment = run->segment[0];
+	uint64_t seq;
+	/* What was merged away may still lie in the file that was cut. */
+	if (point_before(point, run->from) && !point_before(point, segment->first)) {
+		*found = true;
+		mark(cold, segment);
+		return 0;
+	}
+	if (run->min_seq >= erasure->below_seq || !set_may_hold(cold, run, point))
+		return 0;
+	int status = run_reader_find(cold, reader, run, &erasure->ident, erasure->hash, &seq,
+				     &segment);
+	if (status != THERMO_OK)
+		return status < 0 ? status : 0;
+	if (seq < erasure->below_seq) {
+		*found = true;
+		mark(cold, segment);
+	}
+	return 0;
+}
+
 static int mark_runs(struct cold *cold, struct run_reader *reader, const struct run_set *set,
 		     const struct cold_erasure *erasure, bool *found)
 {
+	int status = 0;
 	*found = false;
-	for (uint32_t i = 0; i < set->n; i++) {
-		struct run *run = set->runs[i];
-		uint64_t seq;
-		if (run->footer.min_seq >= erasure->below_seq || !set_may_hold(set, i, erasure->hash))
-			continue;
-		int status = run_reader_find(cold, reader, run, &erasure->ident, &seq);
-		if (status < 0)
-			return status;
-		if (status == THERMO_MISS || seq >= erasure->below_seq)
-			continue;
-		*found = true;
-		pthread_mutex_lock(&cold->edit);
-		run->rewrite = true;
-		pthread_mutex_unlock(&cold->edit);
-	}
-	return 0;
+	for (uint32_t i = 0; i < set->n && !status; i++)
+		status = mark_run(cold, reader, set->runs[i], erasure, found);
+	return status;
+}
+
+static bool any_marked(struct cold *cold, const struct run_set *set)
+{
+	bool marked = false;
+	pthread_mutex_lock(&cold->edit);
+	for (uint32_t i = 0; i < set->n; i++)
+		for (uint32_t k = 0; k < set->runs[i]->n; k++)
+			marked |= set->runs[i]->segment[k]->rewrite;
+	pthread_mutex_unlock(&cold->edit);
+	return marked;
 }
 
 static int forget(struct cold *cold, const struct cold_erasure *erasure)
@@ -114,20 +130,13 @@ static int forget(struct cold *cold, const struct cold_erasure *erasure)
 	return status;
 }
 
-/* Looks after the first erasures whose runs have not been marked yet. */
+/* Looks for what is to be erased, when all that was found has been rewritten. */
 int erase_step(struct cold *cold)
 {
 	struct run_set *set = set_pin(cold);
 	struct run_reader *reader = NULL;
 	int status = THERMO_MISS;
-	bool marked = false;
-	if (!set->n_erasures)
-		goto unpin;
-	pthread_mutex_lock(&cold->edit);
-	for (uint32_t i = 0; i < set->n; i++)
-		marked |= set->runs[i]->rewrite;
-	pthread_mutex_unlock(&cold->edit);
-	if (marked)
+	if (!set->n_erasures || any_marked(cold, set))
 		goto unpin; /* first what is known */
 	status = run_reader_open(cold, &reader);
 	for (uint32_t i = 0; i < set->n_erasures && !status; i++) {
@@ -208,7 +217,7 @@ int cold_space_drop(struct cold *cold, uint8_t space, uint64_t below_seq)
 	/* Numbers below it must not come again, even if no run has one that large. */
 	if (below_seq - 1 > manifest->max_seq)
 		manifest->max_seq = below_seq - 1;
-	status = reinstall(cold);
+	status = set_reinstall(cold);
 	if (status) {
 		manifest->below[space] = old;
 		manifest->max_seq = old_max;

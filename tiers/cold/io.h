@@ -66,6 +66,7 @@ struct file_ops {
 	int (*unlink)(const struct file_ops *ops, int dir_fd, const char *name);
 	int (*truncate)(const struct file_ops *ops, int fd, uint64_t bytes);
 	int (*allocate)(const struct file_ops *ops, int fd, uint64_t offset, uint64_t bytes);
+	int (*punch)(const struct file_ops *ops, int fd, uint64_t offset, uint64_t bytes);
 	int (*mkdir)(const struct file_ops *ops, int dir_fd, const char *name, mode_t mode);
 	int (*list)(const struct file_ops *ops, int dir_fd, file_list_fn visit, void *context);
 	int (*stat)(const struct file_ops *ops, int fd, struct file_stat *stat);
@@ -127,6 +128,9 @@ int file_truncate(struct file *file, uint64_t bytes);
 /* Takes the blocks and extends the length. -ENOSPC; -EOPNOTSUPP where the file system cannot. */
 int file_allocate(struct file *file, uint64_t offset, uint64_t bytes);
 /* 0, what visit stopped with, or -errno. visit may unlink what it is shown. */
+/* Gives the range's blocks back to the file system; it reads as zeroes, the length stays. The name is
+ * opened for it: the handle may be read only. -EOPNOTSUPP where the file system cannot. */
+int file_punch(const struct file *dir, const char *name, uint64_t offset, uint64_t bytes);
 int file_list(const struct file *dir, file_list_fn visit, void *context);
 int file_stat(const struct file *file, struct file_stat *stat);
 /* -EBUSY: another process, or another handle of this one, holds it. Released by file_close. */

@@ -279,6 +279,19 @@ int file_allocate(struct file *file, uint64_t offset, uint64_t bytes)
 	return rc;
 }
 
+int file_punch(const struct file *dir, const char *name, uint64_t offset, uint64_t bytes)
+{
+	struct file file;
+	int rc = file_open(dir, name, FILE_WRITE, &file);
+	if (rc)
+		return rc;
+	do
+		rc = file.ops->punch(file.ops, file.fd, offset, bytes);
+	while (rc == -EINTR);
+	file_close(&file);
+	return rc;
+}
+
 int file_list(const struct file *dir, file_list_fn visit, void *context)
 {
 	check(dir->fd >= 0);

@@ -79,6 +79,15 @@ static int posix_allocate(const struct file_ops *ops, int fd, uint64_t offset, u
 	return fallocate(fd, 0, (off_t)offset, (off_t)bytes) ? -errno : 0;
 }
 
+static int posix_punch(const struct file_ops *ops, int fd, uint64_t offset, uint64_t bytes)
+{
+	(void)ops;
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+			 (off_t)bytes)
+		       ? -errno
+		       : 0;
+}
+
 static int posix_mkdir(const struct file_ops *ops, int dir_fd, const char *name, mode_t mode)
 {
 	(void)ops;
@@ -182,6 +191,7 @@ const struct file_ops file_ops_posix = {
 	.unlink = posix_unlink,
 	.truncate = posix_truncate,
 	.allocate = posix_allocate,
+	.punch = posix_punch,
 	.mkdir = posix_mkdir,
 	.list = posix_list,
 	.stat = posix_stat,

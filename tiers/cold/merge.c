@@ -15,26 +15,56 @@ static void iter_close(struct run_iter *iter)
 	if (!iter)
 		return;
 	struct memory *memory = &iter->cold->memory;
+	for (uint32_t i = iter->segment ? iter->next_segment - 1 : iter->next_segment; i < iter->n; i++)
+		segment_unref(iter->cold, iter->segments[i]);
+	memory_free(memory, iter->segments, iter->n * sizeof(iter->segments[0]));
 	memory_free(memory, iter->buffer, iter->room);
 	memory_free(memory, iter->scratch, iter->scratch_room);
 	memory_free(memory, iter, sizeof(*iter));
 }
 
-static struct run_iter *iter_open(struct cold *cold, const struct run *run)
+static struct run_iter *iter_open(struct cold *cold, const struct run *run, struct point start,
+				  size_t ahead)
 {
 	struct run_iter *iter = memory_alloc(&cold->memory, sizeof(*iter));
 	if (!iter)
 		return NULL;
 	iter->cold = cold;
-	iter->run = run;
-	iter->room = MERGE_AHEAD;
+	iter->start = point_before(start, run->from) ? run->from : start;
+	iter->room = ahead;
 	iter->scratch_room = SCRATCH_MIN;
 	iter->buffer = memory_alloc(&cold->memory, iter->room);
 	iter->scratch = memory_alloc(&cold->memory, iter->scratch_room);
-	if (iter->buffer && iter->scratch)
-		return iter;
-	iter_close(iter);
-	return NULL;
+	iter->segments = memory_alloc(&cold->memory, run->n * sizeof(iter->segments[0]));
+	if (!iter->buffer || !iter->scratch || !iter->segments) {
+		iter_close(iter);
+		return NULL;
+	}
+	iter->n = run->n;
+	for (uint32_t i = 0; i < run->n; i++) {
+		iter->segments[i] = run->segment[i];
+		atomic_fetch_add_explicit(&run->segment[i]->refs, 1, memory_order_relaxed);
+	}
+	return iter;
+}
+
+/* On to the next segment that has something from the start on. THERMO_MISS: there is none. */
+static int iter_segment(struct run_iter *iter)
+{
+	if (iter->segment)
+		segment_unref(iter->cold, iter->segments[iter->next_segment - 1]);
+	iter->segment = NULL;
+	while (iter->next_segment < iter->n) {
+		struct segment *segment = iter->segments[iter->next_segment++];
+		if (!point_before(segment->last, iter->start)) {
+			iter->segment = segment;
+			iter->block = fence_seek(&segment->fences, iter->start);
+			iter->from = iter->filled = 0;
+			return THERMO_OK;
+		}
+		segment_unref(iter->cold, segment);
+	}
+	return THERMO_MISS;
 }
 
 /* Brings the file's bytes [start, end) into the buffer, and what follows while there is room. */
@@ -43,7 +73,7 @@ static int iter_fill(struct run_iter *iter, uint64_t start, uint64_t end)
 	if (start >= iter->from && end <= iter->from + iter->filled)
 		return 0;
 	uint64_t from = start & ~(uint64_t)(FORMAT_PAGE - 1);
-	uint64_t last = (iter->run->footer.data_end + FORMAT_PAGE - 1) &
+	uint64_t last = (iter->segment->footer.data_end + FORMAT_PAGE - 1) &
 			~(uint64_t)(FORMAT_PAGE - 1);
 	size_t need = (end - from + FORMAT_PAGE - 1) & ~(size_t)(FORMAT_PAGE - 1);
 	if (need > iter->room) {
@@ -56,9 +86,9 @@ static int iter_fill(struct run_iter *iter, uint64_t start, uint64_t end)
 	}
 	size_t bytes = last - from < iter->room ? last - from : iter->room;
 	iter->filled = 0;
-	int status = file_read(&iter->run->file, iter->buffer, bytes, from);
+	int status = file_read(&iter->segment->file, iter->buffer, bytes, from);
 	if (status)
-		return -EIO;
+		return status;
 	iter->from = from;
 	iter->filled = bytes;
 	iter->read_bytes += bytes;
@@ -71,7 +101,7 @@ static int iter_unpack(struct run_iter *iter, struct block_decoder *decoder,
 	struct block_header header;
 	const uint8_t *payload;
 	const uint8_t *block = iter->buffer + (place->start - iter->from);
-	int status = block_check(block, place->end - place->start, iter->run->number, place->start,
+	int status = block_check(block, place->end - place->start, iter->segment->number, place->start,
 				 &header);
 	if (status)
 		return -EIO;
@@ -89,55 +119,65 @@ static int iter_unpack(struct run_iter *iter, struct block_decoder *decoder,
 	return status ? -EIO : 0;
 }
 
-/* Loads the block at the fence cursor and moves the cursor on. THERMO_MISS: there is none. */
+/* Loads the next block. THERMO_MISS: there is none. */
 static int iter_block(struct run_iter *iter, struct block_decoder *decoder)
 {
-	struct fence_place place;
-	const struct run *run = iter->run;
-	if (fence_place(run->fences, run->fence_pages, &iter->fence, &place))
-		return THERMO_MISS;
+	while (!iter->segment || iter->block == iter->segment->fences.blocks)
+		if (iter_segment(iter))
+			return THERMO_MISS;
+	struct fence_place place = fence_place(&iter->segment->fences, iter->block++);
 	if (place.end - place.start > BLOCK_MAX + FORMAT_PAGE)
 		return -EIO;
-	fence_step(run->fences, &iter->fence);
 	int status = iter_fill(iter, place.start, place.end);
 	return status ? status : iter_unpack(iter, decoder, &place);
 }
 
-/* The next record, across blocks. The first call after iter_open begins the first block. */
-static int iter_next(struct run_iter *iter, struct block_decoder *decoder)
+/* The next record, across blocks and segments, whatever the start. Records come in order, or -EIO. */
+static int iter_any(struct run_iter *iter, struct block_decoder *decoder)
 {
 	for (;;) {
 		int status = iter->at.end ? block_next(&iter->at) : THERMO_MISS;
-		if (status == THERMO_OK)
-			return status;
+		if (status == THERMO_OK) {
+			struct point before = iter->point;
+			iter->point.space = iter->at.ident.bytes[0];
+			iter->point.hash = ident_hash(&iter->at.ident);
+			return point_before(iter->point, before) ? -EIO : THERMO_OK;
+		}
 		if (status < 0)
 			return -EIO;
+		iter->at.end = NULL;
 		status = iter_block(iter, decoder);
 		if (status)
 			return status;
 	}
 }
 
-/* To the first record >= start. */
-static int iter_seek(struct run_iter *iter, struct block_decoder *decoder,
-		     const struct ident *start)
+/* The next record from the start on. */
+static int iter_next(struct run_iter *iter, struct block_decoder *decoder)
 {
-	const struct run *run = iter->run;
-	if (start && fence_find(run->fences, run->fence_pages, start, &iter->fence))
-		iter->fence = (struct fence_cursor){ 0 };
 	int status;
 	do {
-		status = iter_next(iter, decoder);
-	} while (status == THERMO_OK && start && ident_compare(&iter->at.ident, start) < 0);
+		status = iter_any(iter, decoder);
+	} while (status == THERMO_OK && point_before(iter->point, iter->start));
 	return status;
 }
 
 /* ---- Several ---- */
 
-/* By identity, then the newer run first. */
+static bool iter_same(const struct run_iter *a, const struct run_iter *b)
+{
+	return a->point.hash == b->point.hash && ident_equal(&a->at.ident, &b->at.ident);
+}
+
+/* By point, then identity, then the newer run first. */
 static bool iter_before(const struct merge *merge, uint32_t a, uint32_t b)
 {
-	int order = ident_compare(&merge->iters[a]->at.ident, &merge->iters[b]->at.ident);
+	const struct run_iter *x = merge->iters[a], *y = merge->iters[b];
+	if (point_before(x->point, y->point))
+		return true;
+	if (point_before(y->point, x->point))
+		return false;
+	int order = ident_compare(&x->at.ident, &y->at.ident);
 	return order ? order < 0 : a < b;
 }
 
@@ -190,10 +230,14 @@ void merge_close(struct merge **out)
 	*out = NULL;
 }
 
-static int merge_start(struct merge *merge, const struct run_set *set, uint32_t first,
-		       const struct ident *start)
+static int merge_start(struct merge *merge, struct run *const *runs, struct point start)
 {
 	struct cold *cold = merge->cold;
+	size_t ahead = MERGE_AHEAD_ALL / (merge->n ? merge->n : 1) & ~(size_t)(FORMAT_PAGE - 1);
+	if (ahead > MERGE_AHEAD)
+		ahead = MERGE_AHEAD;
+	if (ahead < MEMORY_PAGES_FROM)
+		ahead = MEMORY_PAGES_FROM; /* smaller pieces are not aligned as O_DIRECT asks */
 	merge->iters = memory_alloc(&cold->memory, COLD_RUNS_MAX * sizeof(merge->iters[0]));
 	merge->heap = memory_alloc(&cold->memory, COLD_RUNS_MAX * sizeof(merge->heap[0]));
 	merge->decoder_memory = memory_alloc(&cold->memory, block_decoder_bytes());
@@ -202,10 +246,10 @@ static int merge_start(struct merge *merge, const struct run_set *set, uint32_t 
 	if (block_decoder_init(&merge->decoder, merge->decoder_memory, block_decoder_bytes()))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < merge->n; i++) {
-		merge->iters[i] = iter_open(cold, set->runs[first + i]);
+		merge->iters[i] = iter_open(cold, runs[i], start, ahead);
 		if (!merge->iters[i])
 			return -ENOMEM;
-		int status = iter_seek(merge->iters[i], &merge->decoder, start);
+		int status = iter_next(merge->iters[i], &merge->decoder);
 		if (status < 0)
 			return status;
 		if (status == THERMO_OK)
@@ -214,16 +258,16 @@ static int merge_start(struct merge *merge, const struct run_set *set, uint32_t 
 	return 0;
 }
 
-int merge_open(struct cold *cold, const struct run_set *set, uint32_t first, uint32_t n,
-	       const struct ident *start, struct merge **out)
+int merge_open(struct cold *cold, struct run *const *runs, uint32_t n, struct point start,
+	       struct merge **out)
 {
 	struct merge *merge = memory_alloc(&cold->memory, sizeof(*merge));
 	if (!merge)
 		return -ENOMEM;
-	check(first + n <= set->n);
+	check(n <= COLD_RUNS_MAX);
 	merge->cold = cold;
 	merge->n = merge->current = n;
-	int status = merge_start(merge, set, first, start);
+	int status = merge_start(merge, runs, start);
 	if (status)
 		merge_close(&merge);
 	else
@@ -231,7 +275,7 @@ int merge_open(struct cold *cold, const struct run_set *set, uint32_t first, uin
 	return status;
 }
 
-int merge_next(struct merge *merge, const struct block_cursor **record, uint32_t *run)
+int merge_next(struct merge *merge, const struct run_iter **record)
 {
 	if (merge->current < merge->n) {
 		int status = iter_next(merge->iters[merge->current], &merge->decoder);
@@ -244,10 +288,8 @@ int merge_next(struct merge *merge, const struct block_cursor **record, uint32_t
 	if (!merge->heap_n)
 		return THERMO_MISS;
 	uint32_t top = heap_pop(merge);
-	const struct ident *ident = &merge->iters[top]->at.ident;
 	/* Older versions of it: their iterators move on. */
-	while (merge->heap_n &&
-	       !ident_compare(&merge->iters[merge->heap[0]]->at.ident, ident)) {
+	while (merge->heap_n && iter_same(merge->iters[merge->heap[0]], merge->iters[top])) {
 		int status = iter_next(merge->iters[merge->heap[0]], &merge->decoder);
 		if (status < 0)
 			return status;
@@ -255,11 +297,16 @@ int merge_next(struct merge *merge, const struct block_cursor **record, uint32_t
 			heap_down(merge);
 		else
 			heap_pop(merge);
+		merge->duplicates++;
 	}
 	merge->current = top;
-	*record = &merge->iters[top]->at;
-	*run = top;
+	*record = merge->iters[top];
 	return THERMO_OK;
+}
+
+uint64_t merge_duplicates(const struct merge *merge)
+{
+	return merge->duplicates;
 }
 
 uint64_t merge_read_bytes(const struct merge *merge)

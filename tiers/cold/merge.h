@@ -2,19 +2,24 @@
 /*
  * Going through runs in order: one run block by block with reading ahead, and several merged, each
  * identity once, with its newest version. For scans and compaction; belongs to one thread at a time.
- * The runs are held by the caller's pinned set.
+ * An iterator holds the segments that it has not passed yet, so the caller need not pin anything.
  */
 #ifndef TIERS_COLD_MERGE_H
 #define TIERS_COLD_MERGE_H
 
 #include "tiers/cold/tier.h"
 
-#define MERGE_AHEAD ((size_t)128 << 10) /* bytes read at once of each run */
+#define MERGE_AHEAD ((size_t)128 << 10)     /* bytes read at once of each run, at most */
+#define MERGE_AHEAD_ALL ((size_t)4 << 20)   /* of all runs together, about */
 
 struct run_iter {
 	struct cold *cold;
-	const struct run *run;
-	struct fence_cursor fence; /* the next block */
+	struct segment **segments; /* memory_alloc(n pointers); a reference each from next_segment - 1 on */
+	uint32_t n;
+	uint32_t next_segment;     /* the present one is that before */
+	const struct segment *segment; /* the present one; NULL before the first and after the last */
+	uint32_t block;            /* the next block of it */
+	struct point start;        /* nothing before it is given out */
 	uint8_t *buffer;           /* page-aligned: file bytes [from, from + filled) */
 	size_t room;
 	uint64_t from;
@@ -22,6 +27,7 @@ struct run_iter {
 	uint8_t *scratch;
 	size_t scratch_room;
 	uint64_t read_bytes;       /* so far */
+	struct point point;        /* of the present record */
 	struct block_cursor at;    /* the present record */
 };
 
@@ -32,17 +38,20 @@ struct merge {
 	uint32_t current;        /* whose record was given out; n: none */
 	struct run_iter **iters; /* n of them */
 	uint32_t *heap;          /* of the others that have a record: the least on top */
+	uint64_t duplicates;
 	void *decoder_memory;
 	struct block_decoder decoder;
 };
 
-/* Merges the set's runs [first, first + n), from the first identity >= start on (NULL: from the
- * beginning). -ENOMEM, -EIO (a bad block), ... */
-int merge_open(struct cold *cold, const struct run_set *set, uint32_t first, uint32_t n,
-	       const struct ident *start, struct merge **merge);
-/* The newest version of the next identity; valid until the next call. *run: which of the n it was in.
- * THERMO_OK, THERMO_MISS at the end, -EIO. */
-int merge_next(struct merge *merge, const struct block_cursor **record, uint32_t *run);
+/* Merges n runs, the first the newest, from the point `start` (and from each run's own `from`) on.
+ * -ENOMEM, -EIO (a bad block), ... */
+int merge_open(struct cold *cold, struct run *const *runs, uint32_t n, struct point start,
+	       struct merge **merge);
+/* The newest version of the next identity; valid until the next call. THERMO_OK, THERMO_MISS at the end,
+ * -EIO. */
+int merge_next(struct merge *merge, const struct run_iter **record);
+/* Older versions that merge_next passed over, so far. */
+uint64_t merge_duplicates(const struct merge *merge);
 uint64_t merge_read_bytes(const struct merge *merge);
 void merge_close(struct merge **merge);
 

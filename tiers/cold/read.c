@@ -26,6 +26,8 @@ struct op {
 	struct cold_get *get;   /* NULL: cancelled */
 	struct run_set *set;    /* pinned, or NULL */
 	uint32_t position;      /* of the run that is being read */
+	uint32_t block;         /* in its segment */
+	struct segment *segment;
 	char *value;
 	size_t value_room;
 	struct op *next;        /* in idle or unsent */
@@ -105,28 +107,48 @@ int cold_io_fd(struct cold_io *io)
 
 /* ---- Filters ---- */
 
-/* The first run from `from` on that may hold the hash; set->n if none. */
-static uint32_t next_candidate(const struct run_set *set, uint32_t from, uint64_t hash)
+/* The first run from `from` on that may hold the point, and in which segment; set->n if there is none.
+ * Inside the gate. */
+static uint32_t next_candidate(const struct run_set *set, uint32_t from, struct point point,
+			       struct segment **segment)
 {
-	while (from < set->n && !set_may_hold(set, from, hash))
-		from++;
+	for (; from < set->n; from++) {
+		*segment = run_route(set->runs[from], point);
+		if (*segment && segment_may_hold(*segment, point))
+			break;
+	}
 	return from;
 }
 
-static void prefetch_filters(const struct run_set *set, uint64_t hash)
+/* The same from the beginning, with the filters' memory asked for ahead. */
+#define PREFETCH 16u
+
+static uint32_t first_candidate(const struct run_set *set, struct point point,
+				struct segment **segment)
 {
-	for (uint32_t i = 0; i < set->n; i++)
-		if (set->probe[i].block)
-			filter_prefetch(set->probe[i].block, set->probe[i].blocks, hash);
+	for (uint32_t from = 0; from < set->n; from += PREFETCH) {
+		struct segment *ahead[PREFETCH];
+		uint32_t n = set->n - from < PREFETCH ? set->n - from : PREFETCH;
+		for (uint32_t i = 0; i < n; i++) {
+			ahead[i] = run_route(set->runs[from + i], point);
+			if (ahead[i])
+				segment_prefetch(ahead[i], point);
+		}
+		for (uint32_t i = 0; i < n; i++) {
+			*segment = ahead[i];
+			if (ahead[i] && segment_may_hold(ahead[i], point))
+				return from + i;
+		}
+	}
+	return set->n;
 }
 
 bool cold_may_contain(struct cold *cold, uint8_t space, uint64_t hash)
 {
-	(void)space; /* part of the hash */
+	struct segment *segment;
 	unsigned token = gate_enter(&cold->gate);
 	const struct run_set *set = atomic_load(&cold->set);
-	prefetch_filters(set, hash);
-	bool may = next_candidate(set, 0, hash) < set->n;
+	bool may = first_candidate(set, (struct point){ hash, space }, &segment) < set->n;
 	gate_exit(&cold->gate, token);
 	return may;
 }
@@ -183,31 +205,53 @@ static struct ident get_ident(const struct cold_get *get, uint8_t *buffer)
 	return ident_make(buffer, get->space, get->key, get->key_len, get->flags);
 }
 
-/* From op->position on: sets up the read of the next block that may hold the key. THERMO_OK: it is to be
- * sent. THERMO_MISS: no run is left. */
-static int op_advance(struct op *op)
+static struct point get_point(const struct cold_get *get)
 {
-	uint8_t buffer[IDENT_MAX];
+	return (struct point){ get->hash, get->space };
+}
+
+static void op_aim(struct op *op, uint32_t block)
+{
+	struct fence_place place = fence_place(&op->segment->fences, block);
+	uint64_t length = place.end - place.start;
+	op->block = block;
+	op->read.file = &op->segment->file;
+	op->read.offset = place.start;
+	op->read.length = length < BLOCK_MAX ? (uint32_t)length : BLOCK_MAX;
+	op->read.user = op;
+}
+
+/* op->position and op->segment are a candidate, or there is none: sets up the read of the block that may
+ * hold the key. THERMO_OK: it is to be sent. THERMO_MISS: no run is left. */
+static int op_candidate(struct cold_io *io, struct op *op)
+{
 	struct run_set *set = op->set;
-	struct ident ident = get_ident(op->get, buffer);
-	for (;; op->position++) {
-		struct fence_cursor cursor;
-		struct fence_place place;
-		op->position = next_candidate(set, op->position, op->get->hash);
-		if (op->position == set->n)
-			return THERMO_MISS;
-		struct run *run = set->runs[op->position];
-		if (fence_find(run->fences, run->fence_pages, &ident, &cursor))
-			continue;
-		check(fence_place(run->fences, run->fence_pages, &cursor, &place) == THERMO_OK);
-		op->read.file = &run->file;
-		op->read.offset = place.start;
-		op->read.length = (uint32_t)(place.end - place.start);
-		if (op->read.length > BLOCK_MAX)
-			op->read.length = BLOCK_MAX;
-		op->read.user = op;
+	struct point point = get_point(op->get);
+	uint32_t block;
+	while (op->position < set->n) {
+		if (fence_find(&op->segment->fences, point, &block) == THERMO_OK) {
+			op_aim(op, block);
+			return THERMO_OK;
+		}
+		unsigned token = gate_enter(&io->cold->gate);
+		op->position = next_candidate(set, op->position + 1, point, &op->segment);
+		gate_exit(&io->cold->gate, token);
+	}
+	return THERMO_MISS;
+}
+
+/* The block does not have it: on to the next one that may. */
+static int op_advance(struct cold_io *io, struct op *op)
+{
+	struct point point = get_point(op->get);
+	if (fence_again(&op->segment->fences, point, op->block)) {
+		op_aim(op, op->block - 1);
 		return THERMO_OK;
 	}
+	unsigned token = gate_enter(&io->cold->gate);
+	op->position = next_candidate(op->set, op->position + 1, point, &op->segment);
+	gate_exit(&io->cold->gate, token);
+	return op_candidate(io, op);
 }
 
 static void op_queue(struct cold_io *io, struct op *op)
@@ -265,7 +309,6 @@ static int op_block(struct cold_io *io, struct op *op)
 {
 	uint8_t buffer[IDENT_MAX];
 	struct cold_get *get = op->get;
-	const struct run *run = op->set->runs[op->position];
 	struct ident ident = get_ident(get, buffer);
 	struct block_header header;
 	const uint8_t *payload;
@@ -273,8 +316,8 @@ static int op_block(struct cold_io *io, struct op *op)
 	count(&io->cold->counters.read_bytes, op->read.length);
 	int status = op->read.status;
 	if (!status)
-		status = block_check(op->read.data, op->read.length, run->number, op->read.offset,
-				     &header);
+		status = block_check(op->read.data, op->read.length, op->segment->number,
+				     op->read.offset, &header);
 	if (!status)
 		status = block_unpack(&io->decoder, &header, op->read.data, io->scratch,
 				      BLOCK_RAW_MAX, &payload);
@@ -288,8 +331,7 @@ static int op_block(struct cold_io *io, struct op *op)
 	}
 	if (status == THERMO_MISS) {
 		count(&io->cold->counters.false_positives, 1);
-		op->position++;
-		status = op_advance(op);
+		status = op_advance(io, op);
 		if (status == THERMO_OK) {
 			op_queue(io, op);
 			return 0;
@@ -310,8 +352,8 @@ int cold_get_start(struct cold_io *io, struct cold_get *get)
 	get->status = THERMO_MISS;
 	unsigned token = gate_enter(&cold->gate);
 	struct run_set *set = atomic_load(&cold->set);
-	prefetch_filters(set, get->hash);
-	uint32_t position = next_candidate(set, 0, get->hash);
+	struct segment *segment = NULL;
+	uint32_t position = first_candidate(set, get_point(get), &segment);
 	bool none = position == set->n;
 	if (!none)
 		atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
@@ -327,8 +369,9 @@ int cold_get_start(struct cold_io *io, struct cold_get *get)
 	op->set = set;
 	op->get = get;
 	op->position = position;
+	op->segment = segment;
 	get->state[0] = op;
-	get->status = op_advance(op);
+	get->status = op_candidate(io, op);
 	if (get->status) {
 		op_unpin(io, op);
 		return 1;
@@ -494,33 +537,44 @@ void run_reader_close(struct cold *cold, struct run_reader **out)
 	*out = NULL;
 }
 
-int run_reader_find(struct cold *cold, struct run_reader *reader, const struct run *run,
-		    const struct ident *ident, uint64_t *seq)
+/* Reads one block; the cursor stands on the record. */
+static int find_in_block(struct cold *cold, struct run_reader *reader,
+			 const struct segment *segment, const struct ident *ident, uint32_t block)
 {
-	struct fence_cursor at;
-	struct fence_place place;
+	struct fence_place place = fence_place(&segment->fences, block);
 	struct block_header header;
 	const uint8_t *payload;
-	if (fence_find(run->fences, run->fence_pages, ident, &at))
-		return THERMO_MISS;
-	check(fence_place(run->fences, run->fence_pages, &at, &place) == THERMO_OK);
 	uint64_t from = place.start & ~(uint64_t)(FORMAT_PAGE - 1);
 	size_t length = place.end - place.start < BLOCK_MAX ? place.end - place.start : BLOCK_MAX;
 	size_t bytes = (place.start + length - from + FORMAT_PAGE - 1) & ~(size_t)(FORMAT_PAGE - 1);
-	const uint8_t *block = reader->buffer + (place.start - from);
-	int status = file_read(&run->file, reader->buffer, bytes, from);
+	const uint8_t *at = reader->buffer + (place.start - from);
+	int status = file_read(&segment->file, reader->buffer, bytes, from);
 	count(&cold->counters.reads, 1);
 	count(&cold->counters.read_bytes, bytes);
 	if (!status)
-		status = block_check(block, length, run->number, place.start, &header);
+		status = block_check(at, length, segment->number, place.start, &header);
 	if (!status)
-		status = block_unpack(&reader->decoder, &header, block, reader->scratch,
-				      BLOCK_RAW_MAX, &payload);
+		status = block_unpack(&reader->decoder, &header, at, reader->scratch, BLOCK_RAW_MAX,
+				      &payload);
 	if (!status)
 		status = block_first(&reader->cursor, payload, header.raw, header.records);
-	if (!status)
-		status = block_find(&reader->cursor, ident);
+	return status ? status : block_find(&reader->cursor, ident);
+}
+
+int run_reader_find(struct cold *cold, struct run_reader *reader, const struct run *run,
+		    const struct ident *ident, uint64_t hash, uint64_t *seq, struct segment **out)
+{
+	struct point point = { hash, ident->bytes[0] };
+	struct segment *segment = run_route(run, point);
+	uint32_t block;
+	if (!segment || fence_find(&segment->fences, point, &block))
+		return THERMO_MISS;
+	int status = find_in_block(cold, reader, segment, ident, block);
+	while (status == THERMO_MISS && fence_again(&segment->fences, point, block))
+		status = find_in_block(cold, reader, segment, ident, --block);
 	if (status == THERMO_OK)
 		*seq = reader->cursor.seq;
+	if (out)
+		*out = segment;
 	return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scans of a space's keys in order: the merged runs of one pinned set, less what is not there. */
+/* Scans of a space's keys: the merged runs of one pinned set, less what is not there. */
 #include "tiers/cold/merge.h"
 
 #include <errno.h>
@@ -23,9 +23,9 @@ int cold_scan_open(struct cold *cold, uint8_t space, const void *prefix, size_t 
 		return -ENOMEM;
 	scan->cold = cold;
 	scan->set = set_pin(cold);
-	struct ident start = ident_make(scan->prefix, space, prefix, (uint32_t)prefix_len, 0);
-	scan->prefix_len = start.len;
-	int status = merge_open(cold, scan->set, 0, scan->set->n, &start, &scan->merge);
+	scan->prefix_len = ident_make(scan->prefix, space, prefix, (uint32_t)prefix_len, 0).len;
+	struct point start = { 0, space };
+	int status = merge_open(cold, scan->set->runs, scan->set->n, start, &scan->merge);
 	if (status) {
 		cold_scan_close(&scan);
 		return status;
@@ -56,18 +56,19 @@ static void count_reads(struct cold_scan *scan)
 
 int cold_scan_next(struct cold_scan *scan, struct cold_record *out)
 {
-	const struct block_cursor *record;
-	uint32_t run;
+	const struct run_iter *iter;
 	for (;;) {
-		int status = merge_next(scan->merge, &record, &run);
+		int status = merge_next(scan->merge, &iter);
 		if (status)
 			return status;
+		const struct block_cursor *record = &iter->at;
 		const struct ident *ident = &record->ident;
-		if (ident->len < scan->prefix_len ||
-		    memcmp(ident->bytes, scan->prefix, scan->prefix_len))
+		uint64_t hash = iter->point.hash;
+		if (ident->bytes[0] != scan->prefix[0])
 			return THERMO_MISS;
-		uint64_t hash = ident_hash(ident);
-		if (!listed(scan, record, hash))
+		if (ident->len < scan->prefix_len ||
+		    memcmp(ident->bytes, scan->prefix, scan->prefix_len) ||
+		    !listed(scan, record, hash))
 			continue;
 		count_reads(scan);
 		*out = (struct cold_record){ .key = ident->bytes + 1,

@@ -64,6 +64,18 @@ void segment_unref(struct cold *cold, struct segment *segment)
 	pthread_mutex_unlock(&cold->dead_lock);
 }
 
+void segment_count_given(struct cold *cold, struct segment *segment)
+{
+	struct file_stat stat;
+	if (file_stat(&segment->file, &stat) || stat.allocated >= segment->file_bytes)
+		return;
+	uint64_t gone = segment->file_bytes - stat.allocated, before = atomic_load(&segment->given);
+	if (gone <= before)
+		return;
+	atomic_store(&segment->given, gone);
+	cold_give(cold, gone - before);
+}
+
 /* ---- Opening ---- */
 
 /* Reads a section into `to`, through an aligned piece of memory, and compares its hash. */

@@ -38,6 +38,7 @@ struct segment {
 	/* atomic */
 	_Atomic(uint8_t *) filter;     /* memory_alloc(footer.filter.bytes); NULL: not in DRAM */
 	_Atomic uint32_t refs;
+	_Atomic uint64_t given;        /* bytes of the file that were given back to the cap */
 	_Atomic bool obsolete;         /* unlink the file when the last reference goes */
 	/* under edit */
 	bool rewrite;                  /* holds a copy of an erased key */
@@ -54,6 +55,8 @@ void segment_name(uint64_t number, char name[SEGMENT_NAME_BYTES]);
  * block by block when read. -EPROTO, -EILSEQ, -EIO, -ENOMEM with a line in *error. */
 int segment_open(struct cold *cold, const struct manifest_segment *entry,
 		 struct segment **segment, struct thermo_error *error);
+/* After a hole was punched: gives back to the cap what the file system says is gone. */
+void segment_count_given(struct cold *cold, struct segment *segment);
 /* Frees the struct and closes the file; nobody refers to it any more. */
 void segment_free(struct cold *cold, struct segment *segment);
 void segment_unref(struct cold *cold, struct segment *segment);

@@ -313,11 +313,13 @@ bool set_visible(const struct run_set *set, const struct ident *ident, uint64_t 
 
 /* ---- What is of no use any more ---- */
 
+#define PUNCH_MIN (128u << 10) /* bytes */
+
 void set_punch_later(struct cold *cold, struct segment *segment, uint64_t upto)
 {
 	upto &= ~(uint64_t)(FORMAT_PAGE - 1);
 	uint64_t from = segment->punched > FORMAT_PAGE ? segment->punched : FORMAT_PAGE;
-	if (upto < from + (1u << 20))
+	if (upto < from + PUNCH_MIN)
 		return; /* not worth it */
 	struct punch *punch = memory_alloc(&cold->memory, sizeof(*punch));
 	if (!punch)
@@ -348,16 +350,12 @@ static unsigned bury_punches(struct cold *cold)
 		pthread_mutex_unlock(&cold->dead_lock);
 		if (!punch)
 			return n;
-		struct segment *segment = punch->segment;
-		struct file_stat before, after;
-		/* What the file system gave back, not what was asked of it. */
-		if (!atomic_load(&cold->failed) && !file_stat(&segment->file, &before) &&
-		    !file_punch(&segment->file, FORMAT_PAGE, punch->upto - FORMAT_PAGE) &&
-		    !file_stat(&segment->file, &after) && after.allocated < before.allocated) {
-			cold_give(cold, before.allocated - after.allocated);
-			atomic_fetch_add(&segment->given, before.allocated - after.allocated);
-		}
-		segment_unref(cold, segment);
+		char name[SEGMENT_NAME_BYTES];
+		segment_name(punch->segment->number, name);
+		if (!atomic_load(&cold->failed) &&
+		    !file_punch(&cold->dir, name, FORMAT_PAGE, punch->upto - FORMAT_PAGE))
+			segment_count_given(cold, punch->segment);
+		segment_unref(cold, punch->segment);
 		memory_free(&cold->memory, punch, sizeof(*punch));
 		n++;
 	}

@@ -1,42 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Multikey quicksort with eight cached bytes (after Bentley and Sedgewick 1997, and Ng and Kakehi 2007):
- * entries are split in three by their cached word; the middle part, whose words are equal, goes on with
- * the next eight bytes. Long common prefixes are so looked at once a level, not once a comparison.
+ * American flag sort (McIlroy, Bostic, McIlroy, "Engineering radix sort", 1993) by the space's byte and
+ * then the hash's, highest first: hashes are spread evenly, so two or three passes leave buckets that
+ * insertion sort finishes.
  */
 #include "tiers/cold/sort.h"
 
-#define SMALL 12 /* entries that insertion sort takes */
+#define SMALL 24   /* entries that insertion sort takes */
+#define BYTES 9u   /* space, then hash */
 
-static struct ident held_ident(const struct held *held)
+static unsigned byte_of(const struct sort_entry *entry, unsigned depth)
 {
-	return (struct ident){ (const uint8_t *)(held + 1), held->ident_len,
-			       held->flags & COLD_CHUNK };
+	return depth ? entry->hash >> (64 - 8 * depth) & 0xff : (unsigned)(entry->at >> 56);
 }
 
-/* In full, whatever is cached. */
 static int compare(char *arena, const struct sort_entry *a, const struct sort_entry *b)
 {
+	struct point p = sort_point(a), q = sort_point(b);
+	if (point_before(p, q))
+		return -1;
+	if (point_before(q, p))
+		return 1;
 	const struct held *x = sort_held(arena, a), *y = sort_held(arena, b);
-	struct ident p = held_ident(x), q = held_ident(y);
-	int order = ident_compare(&p, &q);
+	struct ident i = sort_ident(x), j = sort_ident(y);
+	int order = ident_compare(&i, &j);
 	if (order)
 		return order;
 	return x->seq > y->seq ? -1 : x->seq < y->seq;
-}
-
-/* Bytes beyond the identity's end count as zero; the caller tells such words apart by length. */
-static uint64_t word_at(const struct held *held, uint32_t depth)
-{
-	const uint8_t *bytes = (const uint8_t *)(held + 1);
-	uint64_t word = 0;
-	if (depth + 8 <= held->ident_len) {
-		memcpy(&word, bytes + depth, 8);
-		return __builtin_bswap64(word);
-	}
-	for (uint32_t i = depth; i < depth + 8; i++)
-		word = word << 8 | (i < held->ident_len ? bytes[i] : 0);
-	return word;
 }
 
 static void insertion_sort(char *arena, struct sort_entry *entries, size_t n)
@@ -50,6 +40,7 @@ static void insertion_sort(char *arena, struct sort_entry *entries, size_t n)
 	}
 }
 
+/* Where there are many of one point (the same key again and again). */
 static void sift(char *arena, struct sort_entry *entries, size_t at, size_t n)
 {
 	struct sort_entry entry = entries[at];
@@ -75,84 +66,43 @@ static void heap_sort(char *arena, struct sort_entry *entries, size_t n)
 	}
 }
 
-static uint64_t median(uint64_t a, uint64_t b, uint64_t c)
+/* Brings every entry into its byte's bucket; end[b] is where bucket b ends. */
+static void flag(struct sort_entry *entries, size_t n, unsigned depth, size_t end[256])
 {
-	if (a > b) {
-		uint64_t t = a;
-		a = b;
-		b = t;
-	}
-	return c <= a ? a : c >= b ? b : c;
-}
-
-/* Splits by the words' pivot: below [0, *low), equal [*low, *high), above [*high, n). */
-static void split(struct sort_entry *entries, size_t n, size_t *low, size_t *high)
-{
-	uint64_t pivot = median(entries[0].word, entries[n / 2].word, entries[n - 1].word);
-	size_t below = 0, at = 0, above = n;
-	while (at < above) {
-		struct sort_entry entry = entries[at];
-		if (entry.word < pivot) {
-			entries[at++] = entries[below];
-			entries[below++] = entry;
-		} else if (entry.word > pivot) {
-			entries[at] = entries[--above];
-			entries[above] = entry;
-		} else {
-			at++;
-		}
-	}
-	*low = below;
-	*high = above;
-}
-
-static void sort_words(char *arena, struct sort_entry *entries, size_t n, uint32_t depth,
-		       unsigned budget);
-
-/* Entries that agree in all bytes before depth. */
-static void sort_from(char *arena, struct sort_entry *entries, size_t n, uint32_t depth)
-{
-	if (n < 2)
-		return;
+	size_t next[256], count[256] = { 0 }, at = 0;
 	for (size_t i = 0; i < n; i++)
-		entries[i].word = word_at(sort_held(arena, &entries[i]), depth);
-	sort_words(arena, entries, n, depth, 2 * (64 - (unsigned)__builtin_clzll(n)));
-}
-
-/* Words that are equal and reach beyond nobody's end go on; others are compared in full. */
-static void sort_equal(char *arena, struct sort_entry *entries, size_t n, uint32_t depth)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (sort_held(arena, &entries[i])->ident_len < depth + 8) {
-			heap_sort(arena, entries, n);
-			return;
+		count[byte_of(&entries[i], depth)]++;
+	for (unsigned b = 0; b < 256; b++) {
+		next[b] = at;
+		at += count[b];
+		end[b] = at;
+	}
+	for (unsigned b = 0; b < 256; b++) {
+		while (next[b] < end[b]) {
+			struct sort_entry entry = entries[next[b]];
+			unsigned to = byte_of(&entry, depth);
+			entries[next[b]] = entries[next[to]];
+			entries[next[to]++] = entry;
 		}
 	}
-	sort_from(arena, entries, n, depth + 8);
 }
 
-/* budget: splits that may go badly before heap sort takes over. */
-static void sort_words(char *arena, struct sort_entry *entries, size_t n, uint32_t depth,
-		       unsigned budget)
+static void sort_from(char *arena, struct sort_entry *entries, size_t n, unsigned depth)
 {
-	while (n > SMALL) {
-		size_t low, high;
-		if (!budget--) {
-			heap_sort(arena, entries, n);
-			return;
-		}
-		split(entries, n, &low, &high);
-		sort_equal(arena, entries + low, high - low, depth);
-		if (low < n - high) {
-			sort_words(arena, entries, low, depth, budget);
-			entries += high;
-			n -= high;
-		} else {
-			sort_words(arena, entries + high, n - high, depth, budget);
-			n = low;
-		}
+	size_t end[256], begin = 0;
+	if (n <= SMALL) {
+		insertion_sort(arena, entries, n);
+		return;
 	}
-	insertion_sort(arena, entries, n);
+	if (depth == BYTES) {
+		heap_sort(arena, entries, n);
+		return;
+	}
+	flag(entries, n, depth, end);
+	for (unsigned b = 0; b < 256; b++) {
+		sort_from(arena, entries + begin, end[b] - begin, depth + 1);
+		begin = end[b];
+	}
 }
 
 void sort_entries(char *arena, struct sort_entry *entries, size_t n)

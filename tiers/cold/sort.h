@@ -9,7 +9,6 @@
 struct held {
 	uint64_t seq;
 	uint64_t expires_ms;
-	uint64_t hash;
 	uint32_t value_len;
 	uint16_t ident_len;
 	uint8_t flags; /* enum cold_flag */
@@ -17,16 +16,29 @@ struct held {
 };
 
 struct sort_entry {
-	uint64_t word; /* eight bytes of the identity, big-endian, from where the sort is */
-	uint64_t at;   /* of the record in the arena */
+	uint64_t hash;
+	uint64_t at; /* of the record in the arena; bits 63..56: its space */
 };
+
+#define SORT_AT_MASK ((UINT64_C(1) << 56) - 1)
 
 static inline struct held *sort_held(char *arena, const struct sort_entry *entry)
 {
-	return (struct held *)(arena + entry->at);
+	return (struct held *)(arena + (entry->at & SORT_AT_MASK));
 }
 
-/* By identity; equal ones by sequence number, the greatest first. */
+static inline struct point sort_point(const struct sort_entry *entry)
+{
+	return (struct point){ entry->hash, (uint32_t)(entry->at >> 56) };
+}
+
+static inline struct ident sort_ident(const struct held *held)
+{
+	return (struct ident){ (const uint8_t *)(held + 1), held->ident_len,
+			       held->flags & COLD_CHUNK };
+}
+
+/* By point, then identity; equal ones by sequence number, the greatest first. */
 void sort_entries(char *arena, struct sort_entry *entries, size_t n);
 
 #endif

@@ -96,7 +96,6 @@ struct cold {
 	struct manifest manifest;     /* what lies on the device, but for the runs: those of the set */
 	uint64_t manifest_bytes;
 	bool filters_short;           /* said once: filters do not fit their cap */
-	bool full_merge;              /* one is under way */
 	uint64_t weighed_generation, weighed_ms; /* when garbage was last estimated */
 	bool garbage_due;
 

@@ -22,7 +22,7 @@
 
 struct cold_writer {
 	struct cold *cold;            /* const after open */
-	struct run_build *build;      /* const after open */
+	struct segment_build *build;  /* const after open */
 	struct memory_range arena, entries;
 	size_t arena_used;
 	uint64_t n;
@@ -45,7 +45,7 @@ int cold_writer_open(struct cold *cold, struct cold_writer **out)
 	if (status)
 		goto close_arena;
 	/* What publishing needs is taken now, so that a full budget cannot keep records from leaving. */
-	status = run_build_open(cold, &writer->build);
+	status = segment_build_open(cold, &writer->build);
 	if (status)
 		goto close_entries;
 	writer->cold = cold;
@@ -89,11 +89,11 @@ int cold_writer_add(struct cold_writer *writer, const struct cold_record *record
 			      (writer->n + 1) * sizeof(struct sort_entry), ENTRIES_STEP))
 		return -ENOMEM;
 	struct sort_entry *entry = (struct sort_entry *)writer->entries.base + writer->n;
-	entry->at = writer->arena_used;
+	entry->hash = record->hash;
+	entry->at = writer->arena_used | (uint64_t)record->space << 56;
 	struct held *held = sort_held(writer->arena.base, entry);
 	*held = (struct held){ .seq = record->seq,
 			       .expires_ms = record->expires_ms,
-			       .hash = record->hash,
 			       .value_len = record->value_len,
 			       .ident_len = (uint16_t)(record->key_len + 1),
 			       .flags = record->flags };
@@ -132,7 +132,7 @@ void cold_writer_abort(struct cold_writer **out)
 	if (writer->next)
 		writer->next->prev = writer->prev;
 	pthread_mutex_unlock(&cold->writers_lock);
-	run_build_close(&writer->build);
+	segment_build_close(&writer->build);
 	memory_range_close(&cold->memory, &writer->entries);
 	memory_range_close(&cold->memory, &writer->arena);
 	memory_free(&cold->memory, writer, sizeof(*writer));
@@ -141,22 +141,25 @@ void cold_writer_abort(struct cold_writer **out)
 
 /* ---- Publishing ---- */
 
+static struct sort_entry *writer_entries(const struct cold_writer *writer)
+{
+	return (struct sort_entry *)writer->entries.base;
+}
+
 /* Marks the records of which this run holds a newer version. */
-static int ask_run(struct cold_writer *writer, struct run_set *set, uint32_t i,
-		   struct run_reader *reader, uint64_t *marked)
+static int ask_run(struct cold_writer *writer, const struct run *run, struct run_reader *reader,
+		   uint64_t *marked)
 {
 	struct cold *cold = writer->cold;
-	const struct run *run = set->runs[i];
-	struct sort_entry *entries = (struct sort_entry *)writer->entries.base;
 	for (uint64_t k = 0; k < writer->n; k++) {
-		struct held *held = sort_held(writer->arena.base, &entries[k]);
-		if (held->gone || held->seq > run->footer.max_seq ||
-		    !set_may_hold(set, i, held->hash))
+		const struct sort_entry *entry = &writer_entries(writer)[k];
+		struct held *held = sort_held(writer->arena.base, entry);
+		if (held->gone || held->seq > run->max_seq ||
+		    !set_may_hold(cold, run, sort_point(entry)))
 			continue;
-		struct ident ident = { (uint8_t *)(held + 1), held->ident_len,
-				       held->flags & COLD_CHUNK };
+		struct ident ident = sort_ident(held);
 		uint64_t seq;
-		int status = run_reader_find(cold, reader, run, &ident, &seq);
+		int status = run_reader_find(cold, reader, run, &ident, entry->hash, &seq, NULL);
 		if (status < 0)
 			return status;
 		if (status == THERMO_OK && seq >= held->seq) {
@@ -180,7 +183,7 @@ static int ask_newer(struct cold_writer *writer, uint64_t *marked)
 	int status = run_reader_open(cold, &reader);
 	for (uint32_t i = 0; i < set->n && !status; i++)
 		if (set->runs[i]->published > writer->checked)
-			status = ask_run(writer, set, i, reader, marked);
+			status = ask_run(writer, set->runs[i], reader, marked);
 	run_reader_close(cold, &reader);
 	set_unpin(cold, set);
 	count(&cold->counters.superseded, *marked);
@@ -189,35 +192,111 @@ static int ask_newer(struct cold_writer *writer, uint64_t *marked)
 	return status;
 }
 
-/* The writer's records as a run file; *run NULL if none is left. */
-static int build_run(struct cold_writer *writer, struct run **run)
+/* What a publication is made of. */
+struct product {
+	struct segment **segments; /* memory_alloc(room pointers); a reference each */
+	uint32_t n, room;
+	uint64_t shadowed;         /* about how many records in older runs are replaced */
+};
+
+static void product_clear(struct cold *cold, struct product *product, bool obsolete)
+{
+	for (uint32_t i = 0; i < product->n; i++) {
+		atomic_store(&product->segments[i]->obsolete, obsolete);
+		segment_unref(cold, product->segments[i]);
+	}
+	memory_free(&cold->memory, product->segments, product->room * sizeof(struct segment *));
+	*product = (struct product){ 0 };
+	if (obsolete)
+		cold_bury(cold);
+}
+
+static int product_end_segment(struct cold_writer *writer, struct product *product)
 {
 	struct cold *cold = writer->cold;
-	struct sort_entry *entries = (struct sort_entry *)writer->entries.base;
-	const struct held *before = NULL;
-	int status = run_build_start(writer->build, writer->n, false);
+	if (product->n == product->room) {
+		uint32_t room = product->room ? product->room * 2 : 4;
+		struct segment **segments =
+			memory_grow(&cold->memory, product->segments,
+				    product->room * sizeof(*segments),
+				    product->n * sizeof(*segments), room * sizeof(*segments));
+		if (!segments)
+			return -ENOMEM;
+		product->segments = segments;
+		product->room = room;
+	}
+	int status = segment_build_finish(writer->build, &product->segments[product->n]);
+	product->n += !status;
+	return status;
+}
+
+/* One record in SAMPLE, chosen by hash, stands for all: does an older run seem to have its key? */
+#define SAMPLE 64u
+#define SAMPLE_FROM 4096u /* records; fewer are all asked */
+
+static uint64_t count_shadowed(struct cold *cold, const struct run_set *set, struct point point,
+			       uint64_t records)
+{
+	uint64_t weight = records < SAMPLE_FROM ? 1 : SAMPLE, n = 0;
+	if (weight > 1 && point.hash % SAMPLE)
+		return 0;
+	for (uint32_t i = 0; i < set->n; i++) {
+		const struct segment *segment = run_route(set->runs[i], point);
+		if (segment && atomic_load(&segment->filter))
+			n += set_may_hold(cold, set->runs[i], point);
+	}
+	return n ? weight : 0;
+}
+
+static int build_record(struct cold_writer *writer, const struct run_set *set,
+			const struct sort_entry *entry, struct product *product)
+{
+	struct cold *cold = writer->cold;
+	const struct held *held = sort_held(writer->arena.base, entry);
+	struct ident ident = sort_ident(held);
+	struct point point = sort_point(entry);
+	int status = 0;
+	if (segment_build_started(writer->build) &&
+	    segment_build_written(writer->build) >= cold_segment_bytes(cold) &&
+	    segment_build_may_end(writer->build, point))
+		status = product_end_segment(writer, product);
+	if (!status && !segment_build_started(writer->build))
+		status = segment_build_start(writer->build, false, true);
+	if (status)
+		return status;
+	product->shadowed += count_shadowed(cold, set, point, writer->n);
+	struct block_item item = { ident.bytes, ident.bytes + ident.len, ident.len,
+				   held->value_len, held->flags, held->seq, held->expires_ms };
+	return segment_build_add(writer->build, &item, entry->hash);
+}
+
+/* The writer's records as segments; none if no record is left. */
+static int build_all(struct cold_writer *writer, struct product *product)
+{
+	struct cold *cold = writer->cold;
 	struct run_set *set = set_pin(cold);
+	const struct held *before = NULL;
+	int status = 0;
 	for (uint64_t k = 0; k < writer->n && !status; k++) {
-		const struct held *held = sort_held(writer->arena.base, &entries[k]);
-		const uint8_t *bytes = (const uint8_t *)(held + 1);
-		if (held->gone || held->seq < set->below[bytes[0]])
+		const struct sort_entry *entry = &writer_entries(writer)[k];
+		const struct held *held = sort_held(writer->arena.base, entry);
+		if (held->gone || held->seq < set->below[sort_point(entry).space])
 			continue;
-		if (before && before->ident_len == held->ident_len &&
-		    !((before->flags ^ held->flags) & COLD_CHUNK) &&
-		    !memcmp(before + 1, bytes, held->ident_len))
-			continue; /* an older version of the same identity */
+		if (before) { /* an older version of the same identity? */
+			struct ident a = sort_ident(before), b = sort_ident(held);
+			if (ident_equal(&a, &b))
+				continue;
+		}
 		before = held;
-		struct block_item item = { bytes, bytes + held->ident_len, held->ident_len,
-					   held->value_len, held->flags, held->seq,
-					   held->expires_ms };
-		status = run_build_add(writer->build, &item, held->hash);
+		status = build_record(writer, set, entry, product);
 	}
 	set_unpin(cold, set);
-	*run = NULL;
-	if (!status && run_build_records(writer->build))
-		status = run_build_finish(writer->build, run);
-	if (status || !*run)
-		run_build_abort(writer->build);
+	if (!status && segment_build_started(writer->build))
+		status = product_end_segment(writer, product);
+	if (status) {
+		segment_build_abort(writer->build);
+		product_clear(cold, product, true);
+	}
 	return status;
 }
 
@@ -243,58 +322,61 @@ static int install_newest(struct cold *cold, struct run *run)
 }
 
 /* -EAGAIN: others published meanwhile, and what they hold has to be asked first. */
-static int install(struct cold_writer *writer, struct run *run)
+static int install(struct cold_writer *writer, const struct product *product)
 {
 	struct cold *cold = writer->cold;
+	bool none;
+	struct run *run = run_new(cold, product->segments, product->n, POINT_FIRST, NULL, &none);
+	if (!run)
+		return -ENOMEM;
+	run->shadowed = product->shadowed;
 	pthread_mutex_lock(&cold->edit);
 	int status = -EAGAIN;
 	if (atomic_load(&cold->ticket) == writer->checked)
 		status = install_newest(cold, run);
 	pthread_mutex_unlock(&cold->edit);
+	run_unref(cold, run);
 	return status;
 }
 
-static void discard_run(struct cold *cold, struct run *run)
+/* Builds and installs, again where others came first. */
+static int publish(struct cold_writer *writer)
 {
-	atomic_store(&run->obsolete, true);
-	run_unref(cold, run);
-	cold_bury(cold);
+	struct cold *cold = writer->cold;
+	struct product product = { 0 };
+	uint64_t marked;
+	int status = ask_newer(writer, &marked);
+	if (!status)
+		status = build_all(writer, &product);
+	while (!status && product.n) {
+		status = install(writer, &product);
+		if (status != -EAGAIN)
+			break;
+		status = ask_newer(writer, &marked);
+		if (!status && marked) {
+			product_clear(cold, &product, true);
+			status = build_all(writer, &product);
+		}
+	}
+	product_clear(cold, &product, status != 0);
+	return status;
 }
 
 int cold_writer_publish(struct cold_writer **out)
 {
 	struct cold_writer *writer = *out;
 	struct cold *cold = writer->cold;
-	struct run *run = NULL;
-	uint64_t marked;
 	int status = 0;
 	if (atomic_load(&cold->failed))
 		return -EROFS;
-	if (writer->n)
-		status = compact_below(cold, COLD_RUNS_HARD);
-	if (!status && writer->n && !writer->sorted) {
-		sort_entries(writer->arena.base, (struct sort_entry *)writer->entries.base,
-			     writer->n);
-		writer->sorted = true;
+	if (writer->n) {
+		status = compact_below(cold, COLD_RUNS_MAX - COLD_JOBS);
+		if (!status && !writer->sorted)
+			sort_entries(writer->arena.base, writer_entries(writer), writer->n);
+		writer->sorted = !status;
+		if (!status)
+			status = publish(writer);
 	}
-	if (!status)
-		status = ask_newer(writer, &marked);
-	if (!status && writer->n)
-		status = build_run(writer, &run);
-	while (!status && run) {
-		status = install(writer, run);
-		if (status != -EAGAIN)
-			break;
-		status = ask_newer(writer, &marked);
-		if (!status && marked) {
-			discard_run(cold, run);
-			status = build_run(writer, &run);
-		}
-	}
-	if (status && run)
-		discard_run(cold, run);
-	else if (run)
-		run_unref(cold, run); /* the sets have theirs */
 	if (!status)
 		cold_writer_abort(out);
 	return status;
