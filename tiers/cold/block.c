@@ -10,8 +10,6 @@
 #include <lz4.h>
 #include <zstd.h>
 
-#define ZSTD_LEVEL 1
-
 /* ---- Varints ---- */
 
 static uint8_t *put_varint(uint8_t *at, uint64_t value)
@@ -215,13 +213,31 @@ size_t block_encode(const struct block_item *items, uint32_t n, uint8_t *out)
 	return (size_t)(at - out);
 }
 
+/* Level 1 with small tables: blocks are a few KiB, and the few long ones lose little. */
+static const ZSTD_compressionParameters zstd_parameters = {
+	.windowLog = 15,
+	.chainLog = 14,
+	.hashLog = 14,
+	.searchLog = 1,
+	.minMatch = 5,
+	.targetLength = 0,
+	.strategy = ZSTD_fast,
+};
+
 static size_t zstd_bytes(void)
 {
-	ZSTD_compressionParameters small = ZSTD_getCParams(ZSTD_LEVEL, FORMAT_PAGE * 4, 0);
-	ZSTD_compressionParameters large = ZSTD_getCParams(ZSTD_LEVEL, BLOCK_RAW_MAX, 0);
-	size_t a = ZSTD_estimateCCtxSize_usingCParams(small);
-	size_t b = ZSTD_estimateCCtxSize_usingCParams(large);
-	return ((a > b ? a : b) + 63) & ~(size_t)63;
+	return (ZSTD_estimateCCtxSize_usingCParams(zstd_parameters) + 63) & ~(size_t)63;
+}
+
+static bool zstd_set(ZSTD_CCtx *zstd)
+{
+	const ZSTD_compressionParameters *p = &zstd_parameters;
+	return !ZSTD_isError(ZSTD_CCtx_setParameter(zstd, ZSTD_c_windowLog, (int)p->windowLog)) &&
+	       !ZSTD_isError(ZSTD_CCtx_setParameter(zstd, ZSTD_c_chainLog, (int)p->chainLog)) &&
+	       !ZSTD_isError(ZSTD_CCtx_setParameter(zstd, ZSTD_c_hashLog, (int)p->hashLog)) &&
+	       !ZSTD_isError(ZSTD_CCtx_setParameter(zstd, ZSTD_c_searchLog, (int)p->searchLog)) &&
+	       !ZSTD_isError(ZSTD_CCtx_setParameter(zstd, ZSTD_c_minMatch, (int)p->minMatch)) &&
+	       !ZSTD_isError(ZSTD_CCtx_setParameter(zstd, ZSTD_c_strategy, (int)p->strategy));
 }
 
 size_t block_coder_bytes(void)
@@ -235,7 +251,7 @@ int block_coder_init(struct block_coder *coder, void *memory, size_t bytes)
 		return -EINVAL;
 	coder->zstd = ZSTD_initStaticCCtx(memory, zstd_bytes());
 	coder->lz4 = (char *)memory + zstd_bytes();
-	return coder->zstd ? 0 : -EINVAL;
+	return coder->zstd && zstd_set(coder->zstd) ? 0 : -EINVAL;
 }
 
 size_t block_pack(struct block_coder *coder, enum block_codec codec, const uint8_t *payload,
@@ -248,7 +264,7 @@ size_t block_pack(struct block_coder *coder, enum block_codec codec, const uint8
 		return n > 0 ? (size_t)n : 0;
 	}
 	case BLOCK_ZSTD: {
-		size_t n = ZSTD_compressCCtx(coder->zstd, out, capacity, payload, len, ZSTD_LEVEL);
+		size_t n = ZSTD_compress2(coder->zstd, out, capacity, payload, len);
 		return ZSTD_isError(n) ? 0 : n;
 	}
 	case BLOCK_RAW:

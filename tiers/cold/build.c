@@ -3,7 +3,7 @@
  * Building a segment file: records -> packer -> blocks in pages -> pieces -> file; fences and the slices
  * of the filter grow beside it. The file has a temporary name until it is whole and synced.
  */
-#include "tiers/cold/segment.h"
+#include "tiers/cold/cold_segment.h"
 
 #include "alloc/check.h"
 #include "tiers/cold/tier.h"
@@ -23,7 +23,7 @@ struct growing {
 	size_t used, room;
 };
 
-struct segment_build {
+struct cold_build {
 	struct cold *cold;       /* const after open */
 	struct packer *packer;   /* const after open */
 	uint8_t *piece;          /* const after open: FORMAT_PIECE bytes */
@@ -47,10 +47,10 @@ struct segment_build {
 	struct fence_builder fences;
 };
 
-int segment_build_open(struct cold *cold, struct segment_build **out)
+int cold_build_open(struct cold *cold, struct cold_build **out)
 {
 	struct memory *memory = &cold->memory;
-	struct segment_build *build = memory_alloc(memory, sizeof(*build));
+	struct cold_build *build = memory_alloc(memory, sizeof(*build));
 	if (!build)
 		return -ENOMEM;
 	build->cold = cold;
@@ -60,19 +60,19 @@ int segment_build_open(struct cold *cold, struct segment_build **out)
 	build->scratch = memory_alloc(memory, filter_scratch_bytes());
 	if (!build->piece || !build->hashes || !build->scratch ||
 	    packer_open(memory, &build->packer)) {
-		segment_build_close(&build);
+		cold_build_close(&build);
 		return -ENOMEM;
 	}
 	*out = build;
 	return 0;
 }
 
-void segment_build_close(struct segment_build **build)
+void cold_build_close(struct cold_build **build)
 {
 	if (!*build)
 		return;
 	struct memory *memory = &(*build)->cold->memory;
-	segment_build_abort(*build);
+	cold_build_abort(*build);
 	packer_close(&(*build)->packer);
 	memory_free(memory, (*build)->scratch, filter_scratch_bytes());
 	memory_free(memory, (*build)->hashes, FILTER_SLICE_KEYS * sizeof(uint64_t));
@@ -82,7 +82,7 @@ void segment_build_close(struct segment_build **build)
 }
 
 /* Room for more bytes at the end, zeroed or not; NULL: no memory. */
-static void *grow(struct segment_build *build, struct growing *growing, size_t more)
+static void *grow(struct cold_build *build, struct growing *growing, size_t more)
 {
 	if (growing->used + more > growing->room) {
 		size_t room = growing->room ? growing->room * 2 : 4096;
@@ -99,7 +99,7 @@ static void *grow(struct segment_build *build, struct growing *growing, size_t m
 	return growing->bytes + growing->used - more;
 }
 
-static void grown_free(struct segment_build *build, struct growing *growing)
+static void grown_free(struct cold_build *build, struct growing *growing)
 {
 	memory_free(&build->cold->memory, growing->bytes, growing->room);
 	*growing = (struct growing){ 0 };
@@ -107,12 +107,12 @@ static void grown_free(struct segment_build *build, struct growing *growing)
 
 static void temporary_name(uint64_t number, char name[SEGMENT_NAME_BYTES])
 {
-	segment_name(number, name);
+	cold_segment_name(number, name);
 	strcat(name, ".tmp");
 }
 
 /* What belongs to one file only. */
-static void clear(struct segment_build *build)
+static void clear(struct cold_build *build)
 {
 	grown_free(build, &build->slices);
 	grown_free(build, &build->arrays);
@@ -120,7 +120,7 @@ static void clear(struct segment_build *build)
 	build->state = BUILD_IDLE;
 }
 
-void segment_build_abort(struct segment_build *build)
+void cold_build_abort(struct cold_build *build)
 {
 	char name[SEGMENT_NAME_BYTES];
 	struct cold *cold = build->cold;
@@ -130,7 +130,7 @@ void segment_build_abort(struct segment_build *build)
 	if (build->state == BUILD_TEMPORARY)
 		temporary_name(build->footer.number, name);
 	else
-		segment_name(build->footer.number, name);
+		cold_segment_name(build->footer.number, name);
 	file_unlink(&cold->dir, name);
 	cold_give(cold, build->taken);
 	clear(build);
@@ -138,7 +138,7 @@ void segment_build_abort(struct segment_build *build)
 
 /* ---- Output ---- */
 
-static int write_piece(struct segment_build *build)
+static int write_piece(struct cold_build *build)
 {
 	struct cold *cold = build->cold;
 	size_t bytes = build->fill;
@@ -162,7 +162,7 @@ static int write_piece(struct segment_build *build)
 }
 
 /* bytes NULL: zeroes. */
-static int append(struct segment_build *build, const void *bytes, size_t len)
+static int append(struct cold_build *build, const void *bytes, size_t len)
 {
 	const uint8_t *from = bytes;
 	while (len) {
@@ -185,12 +185,12 @@ static int append(struct segment_build *build, const void *bytes, size_t len)
 	return 0;
 }
 
-static uint32_t page_room(const struct segment_build *build)
+static uint32_t page_room(const struct cold_build *build)
 {
 	return FORMAT_PAGE - (uint32_t)(build->at % FORMAT_PAGE);
 }
 
-static int pad_page(struct segment_build *build)
+static int pad_page(struct cold_build *build)
 {
 	uint32_t room = page_room(build);
 	return room < FORMAT_PAGE ? append(build, NULL, room) : 0;
@@ -198,7 +198,7 @@ static int pad_page(struct segment_build *build)
 
 /* ---- Records ---- */
 
-int segment_build_start(struct segment_build *build, bool merging, bool wide)
+int cold_build_start(struct cold_build *build, bool merging, bool wide)
 {
 	struct cold *cold = build->cold;
 	char name[SEGMENT_NAME_BYTES];
@@ -235,13 +235,13 @@ int segment_build_start(struct segment_build *build, bool merging, bool wide)
 	return append(build, &header, sizeof(header));
 }
 
-bool segment_build_started(const struct segment_build *build)
+bool cold_build_started(const struct cold_build *build)
 {
 	return build->state != BUILD_IDLE;
 }
 
 /* Cuts one block of what is pending and appends it. */
-static int cut_block(struct segment_build *build)
+static int cut_block(struct cold_build *build)
 {
 	struct packer *packer = build->packer;
 	struct packed packed;
@@ -264,7 +264,7 @@ static int cut_block(struct segment_build *build)
 	return append(build, packed.bytes, sizeof(struct block_header) + packed.stored);
 }
 
-static int cut_all(struct segment_build *build)
+static int cut_all(struct cold_build *build)
 {
 	int status = 0;
 	while (build->packer->n && !status)
@@ -273,7 +273,7 @@ static int cut_all(struct segment_build *build)
 }
 
 /* The slice's filter. */
-static int end_slice(struct segment_build *build)
+static int end_slice(struct cold_build *build)
 {
 	uint8_t bytes = build->wide ? 2 : 1;
 	size_t array_bytes = filter_array_bytes(build->n_hashes, bytes);
@@ -291,7 +291,7 @@ static int end_slice(struct segment_build *build)
 	return 0;
 }
 
-static int add_to_filter(struct segment_build *build, struct point point)
+static int add_to_filter(struct cold_build *build, struct point point)
 {
 	bool same = build->n_hashes && point.space == build->last.space &&
 		    point.hash == build->last.hash;
@@ -309,7 +309,7 @@ static int add_to_filter(struct segment_build *build, struct point point)
 }
 
 /* The table of spaces; a new space begins a new block. */
-static int add_to_space(struct segment_build *build, const struct block_item *item,
+static int add_to_space(struct cold_build *build, const struct block_item *item,
 			struct point point)
 {
 	struct segment_space *space = build->n_spaces ? &build->spaces[build->n_spaces - 1] : NULL;
@@ -349,7 +349,7 @@ static void add_to_footer(struct segment_footer *footer, const struct block_item
 	}
 }
 
-int segment_build_add(struct segment_build *build, const struct block_item *item, uint64_t hash)
+int cold_build_add(struct cold_build *build, const struct block_item *item, uint64_t hash)
 {
 	struct point point = { hash, item->ident[0] };
 	check(!build->footer.records || !point_before(point, build->last));
@@ -368,24 +368,24 @@ int segment_build_add(struct segment_build *build, const struct block_item *item
 	return 0;
 }
 
-uint64_t segment_build_records(const struct segment_build *build)
+uint64_t cold_build_records(const struct cold_build *build)
 {
 	return build->state == BUILD_IDLE ? 0 : build->footer.records;
 }
 
-uint64_t segment_build_written(const struct segment_build *build)
+uint64_t cold_build_written(const struct cold_build *build)
 {
 	return build->state == BUILD_IDLE ? 0 : build->at;
 }
 
-bool segment_build_may_end(const struct segment_build *build, struct point next)
+bool cold_build_may_end(const struct cold_build *build, struct point next)
 {
 	return point_before(build->last, next);
 }
 
 /* ---- Completion ---- */
 
-static int append_section(struct segment_build *build, const void *bytes, size_t len,
+static int append_section(struct cold_build *build, const void *bytes, size_t len,
 			  struct format_section *section)
 {
 	int status = pad_page(build);
@@ -396,7 +396,7 @@ static int append_section(struct segment_build *build, const void *bytes, size_t
 }
 
 /* The filter section in memory of its own: slices, then arrays. */
-static uint8_t *join_filter(struct segment_build *build, size_t *bytes)
+static uint8_t *join_filter(struct cold_build *build, size_t *bytes)
 {
 	*bytes = build->slices.used + build->arrays.used;
 	uint8_t *section = memory_alloc(&build->cold->memory, *bytes);
@@ -414,7 +414,7 @@ static uint8_t *join_filter(struct segment_build *build, size_t *bytes)
 }
 
 /* Filter, fences and spaces as the segment keeps them in DRAM. */
-static int make_tables(struct segment_build *build, struct segment *segment)
+static int make_tables(struct cold_build *build, struct cold_segment *segment)
 {
 	struct cold *cold = build->cold;
 	struct segment_footer *footer = &build->footer;
@@ -441,7 +441,7 @@ static int make_tables(struct segment_build *build, struct segment *segment)
 }
 
 /* All that follows the blocks. *hash is the footer page's. */
-static int append_rest(struct segment_build *build, const struct segment *segment, uint64_t *hash)
+static int append_rest(struct cold_build *build, const struct cold_segment *segment, uint64_t *hash)
 {
 	struct segment_footer *footer = &build->footer;
 	uint8_t page[FORMAT_PAGE] = { 0 };
@@ -471,12 +471,12 @@ static int append_rest(struct segment_build *build, const struct segment *segmen
 }
 
 /* Synced, under its name, open for reading. */
-static int name_file(struct segment_build *build, struct file *file)
+static int name_file(struct cold_build *build, struct file *file)
 {
 	struct cold *cold = build->cold;
 	char from[SEGMENT_NAME_BYTES], to[SEGMENT_NAME_BYTES];
 	temporary_name(build->footer.number, from);
-	segment_name(build->footer.number, to);
+	cold_segment_name(build->footer.number, to);
 	int status = file_sync_data(&build->file);
 	file_close(&build->file);
 	if (!status)
@@ -488,11 +488,11 @@ static int name_file(struct segment_build *build, struct file *file)
 	return status ? status : file_open(&cold->dir, to, FILE_DIRECT, file);
 }
 
-int segment_build_finish(struct segment_build *build, struct segment **out)
+int cold_build_finish(struct cold_build *build, struct cold_segment **out)
 {
 	struct cold *cold = build->cold;
 	check(build->footer.records);
-	struct segment *segment = memory_alloc(&cold->memory, sizeof(*segment));
+	struct cold_segment *segment = memory_alloc(&cold->memory, sizeof(*segment));
 	if (!segment)
 		return -ENOMEM;
 	segment->file.fd = -1;
@@ -506,13 +506,13 @@ int segment_build_finish(struct segment_build *build, struct segment **out)
 		status = name_file(build, &segment->file);
 	segment->footer = build->footer; /* its sizes are what segment_free needs */
 	if (status) {
-		segment_free(cold, segment);
+		cold_segment_free(cold, segment);
 		return status;
 	}
 	segment->number = build->footer.number;
 	segment->file_bytes = build->footer.file_bytes;
-	segment_fences(segment);
-	segment_range(segment);
+	cold_segment_fences(segment);
+	cold_segment_range(segment);
 	clear(build);
 	*out = segment;
 	return 0;

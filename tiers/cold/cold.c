@@ -8,6 +8,7 @@
  */
 #include "tiers/cold/tier.h"
 
+#include "alloc/budget.h"
 #include "alloc/check.h"
 #include "alloc/error.h"
 #include "alloc/heap.h"
@@ -20,6 +21,8 @@
 #include <time.h>
 
 #define LOCK_NAME "LOCK"
+#define RUN_MEMORY ((uint64_t)256 << 10)
+#define JOB_MEMORY ((uint64_t)16 << 20)
 #define SEGMENT_BYTES_MIN (UINT64_C(4) << 20)
 #define SEGMENT_BYTES_MAX (UINT64_C(256) << 20)
 
@@ -48,7 +51,7 @@ static uint64_t wall_clock(void *context)
 /* Room that only merges may take: a segment or two for each job. */
 static uint64_t reserve(struct cold *cold)
 {
-	uint64_t bytes = (COLD_JOBS + 1) * cold_segment_bytes(cold);
+	uint64_t bytes = (cold->jobs_max + 1) * cold_file_bytes(cold);
 	return bytes < cold->cap_bytes / 4 ? bytes : cold->cap_bytes / 4;
 }
 
@@ -69,7 +72,7 @@ void cold_give(struct cold *cold, uint64_t bytes)
 }
 
 /* Files are many enough that a merge needs little room, and few enough to be kept open. */
-uint64_t cold_segment_bytes(struct cold *cold)
+uint64_t cold_file_bytes(struct cold *cold)
 {
 	if (cold->segment_bytes)
 		return cold->segment_bytes;
@@ -87,7 +90,7 @@ static bool is_segment_name(const char *name, uint64_t *number, bool *temporary)
 	char expected[SEGMENT_NAME_BYTES];
 	char *end;
 	*number = strtoull(name, &end, 16);
-	segment_name(*number, expected);
+	cold_segment_name(*number, expected);
 	size_t len = strlen(expected);
 	if (strncmp(name, expected, len))
 		return false;
@@ -144,15 +147,15 @@ static int open_run(struct cold *cold, uint32_t i, uint32_t at, struct run_set *
 {
 	const struct manifest_run *entry = &cold->manifest.runs[i];
 	struct point from = { entry->from_hash, entry->from_space };
-	size_t bytes = entry->segments * sizeof(struct segment *);
-	struct segment **segments = memory_alloc(&cold->memory, bytes);
+	size_t bytes = entry->segments * sizeof(struct cold_segment *);
+	struct cold_segment **segments = memory_alloc(&cold->memory, bytes);
 	struct run *run = NULL;
 	uint32_t n = 0;
 	bool none = false;
 	int status = segments ? 0 : error_set(error, -ENOMEM, "%s: there is no memory for its runs",
 					      cold->dir.name);
 	for (; n < entry->segments && !status; n++) {
-		status = segment_open(cold, &cold->manifest.segments[at + n], &segments[n], error);
+		status = cold_segment_open(cold, &cold->manifest.segments[at + n], &segments[n], error);
 		if (status)
 			break;
 		atomic_fetch_add(&cold->used_bytes, segments[n]->file_bytes);
@@ -173,12 +176,12 @@ static int open_run(struct cold *cold, uint32_t i, uint32_t at, struct run_set *
 		run->level = entry->level;
 		run->shadowed = entry->shadowed;
 		if (point_before(run->segment[0]->first, from))
-			segment_count_given(cold, run->segment[0]);
+			cold_segment_count_given(cold, run->segment[0]);
 		set_append(set, run);
 		run_unref(cold, run); /* the set has its own */
 	}
 	while (n--)
-		segment_unref(cold, segments[n]);
+		cold_segment_unref(cold, segments[n]);
 	memory_free(&cold->memory, segments, bytes);
 	return status;
 }
@@ -257,6 +260,18 @@ static int open_state(struct cold *cold, struct thermo_error *error)
 	return status;
 }
 
+/* A merge has a buffer for each run, and each job a builder: less of both where there is little memory. */
+static void choose_sizes(struct cold *cold, const struct cold_options *options)
+{
+	uint64_t cap = atomic_load(&options->budget->cap);
+	uint64_t runs = cap / RUN_MEMORY, jobs = cap / JOB_MEMORY;
+	cold->runs_max = runs < COLD_RUNS_LEAST ? COLD_RUNS_LEAST :
+			 runs > COLD_RUNS_DEFAULT ? COLD_RUNS_DEFAULT : (unsigned)runs;
+	if (options->runs_max)
+		cold->runs_max = options->runs_max;
+	cold->jobs_max = jobs < 1 ? 1 : jobs > COLD_JOBS ? COLD_JOBS : (unsigned)jobs;
+}
+
 static void take_options(struct cold *cold, const struct cold_options *options)
 {
 	cold->memory = (struct memory){ options->heap, options->budget };
@@ -268,13 +283,14 @@ static void take_options(struct cold *cold, const struct cold_options *options)
 	cold->clock_context = options->clock_context;
 	cold->log = options->log;
 	cold->log_context = options->log_context;
-	cold->runs_max = options->runs_max ? options->runs_max : COLD_RUNS_DEFAULT;
+	choose_sizes(cold, options);
 	cold->garbage_percent = options->garbage_percent ? options->garbage_percent :
 							   COLD_GARBAGE_DEFAULT;
 	cold->segment_bytes = options->segment_bytes;
 	cold->bucket_ms = cold->clock_ms(cold->clock_context);
 	cold->bucket = (int64_t)(cold->write_bytes_per_day / 24);
 	pthread_mutex_init(&cold->edit, NULL);
+	pthread_mutex_init(&cold->publish_lock, NULL);
 	pthread_mutex_init(&cold->writers_lock, NULL);
 	pthread_mutex_init(&cold->dead_lock, NULL);
 	pthread_mutex_init(&cold->bucket_lock, NULL);
@@ -292,7 +308,7 @@ int cold_open(const struct cold_options *options, struct cold **out, struct ther
 	take_options(cold, options);
 	const struct file_ops *ops = options->files ? options->files : &file_ops_posix;
 	int status = open_dir(cold, ops, options->dir, error);
-	if (!status && jobs_open(cold))
+	if (!status && (jobs_open(cold) || cold_build_open(cold, &cold->build)))
 		status = error_set(error, -ENOMEM, "cold tier: there is no memory");
 	if (!status)
 		status = open_state(cold, error);
@@ -318,6 +334,7 @@ void cold_close(struct cold **out)
 		return;
 	check(!cold->writers);
 	jobs_close(cold);
+	cold_build_close(&cold->build);
 	struct run_set *set = atomic_load(&cold->set);
 	if (set) {
 		check(atomic_load(&set->refs) == 1); /* ios and scans are closed */
@@ -331,6 +348,7 @@ void cold_close(struct cold **out)
 	file_close(&cold->lock_file);
 	file_close(&cold->dir);
 	pthread_mutex_destroy(&cold->edit);
+	pthread_mutex_destroy(&cold->publish_lock);
 	pthread_mutex_destroy(&cold->writers_lock);
 	pthread_mutex_destroy(&cold->dead_lock);
 	pthread_mutex_destroy(&cold->bucket_lock);

@@ -33,12 +33,12 @@ struct merge_job {
 	struct run **inputs;    /* memory_alloc(n pointers): a reference each; NULL: all of it is merged */
 	uint32_t n;
 	struct run *out;        /* what is installed so far, with a reference, or NULL */
-	struct segment **made;  /* memory_alloc(made_room pointers): not installed yet; a reference each */
+	struct cold_segment **made;  /* memory_alloc(made_room pointers): not installed yet; a reference each */
 	uint32_t n_made, made_room;
 	struct merge *merge;
-	struct segment_build *build;
+	struct cold_build *build;
 	struct window window;   /* as picked; first and rewrite only then */
-	struct segment *rewrite; /* a reference, or NULL */
+	struct cold_segment *rewrite; /* a reference, or NULL */
 	bool wide;              /* the output is not the oldest run */
 	bool tombstones_may_go;
 	uint64_t published, shadowed;
@@ -49,7 +49,7 @@ struct merge_job {
 
 int jobs_open(struct cold *cold)
 {
-	for (unsigned i = 0; i < COLD_JOBS; i++) {
+	for (unsigned i = 0; i < cold->jobs_max; i++) {
 		cold->jobs[i] = memory_alloc(&cold->memory, sizeof(struct merge_job));
 		if (!cold->jobs[i])
 			return -ENOMEM;
@@ -93,10 +93,10 @@ static void job_clear(struct cold *cold, struct merge_job *job)
 {
 	struct memory *memory = &cold->memory;
 	merge_close(&job->merge);
-	segment_build_close(&job->build);
+	cold_build_close(&job->build);
 	for (uint32_t i = 0; i < job->n_made; i++) {
 		atomic_store(&job->made[i]->obsolete, true); /* not installed */
-		segment_unref(cold, job->made[i]);
+		cold_segment_unref(cold, job->made[i]);
 	}
 	memory_free(memory, job->made, job->made_room * sizeof(job->made[0]));
 	for (uint32_t i = 0; i < job->n; i++)
@@ -104,7 +104,7 @@ static void job_clear(struct cold *cold, struct merge_job *job)
 	memory_free(memory, job->inputs, job->n * sizeof(job->inputs[0]));
 	run_unref(cold, job->out);
 	if (job->rewrite)
-		segment_unref(cold, job->rewrite);
+		cold_segment_unref(cold, job->rewrite);
 	job->made = NULL;
 	job->inputs = NULL;
 	job->out = NULL;
@@ -181,7 +181,7 @@ static int job_pick(struct cold *cold, struct merge_job *job, bool forced)
 /* Opens what a picked job works with. */
 static int job_start(struct cold *cold, struct merge_job *job)
 {
-	int status = segment_build_open(cold, &job->build);
+	int status = cold_build_open(cold, &job->build);
 	if (status)
 		return status;
 	if (!job->rewrite)
@@ -232,7 +232,7 @@ static int after_make(struct cold *cold, struct merge_job *job, struct point bou
 	}
 	if (!n)
 		return 0;
-	struct segment **all = memory_alloc(&cold->memory, n * sizeof(*all));
+	struct cold_segment **all = memory_alloc(&cold->memory, n * sizeof(*all));
 	if (!all)
 		return -ENOMEM;
 	if (old)
@@ -264,7 +264,7 @@ static int after_rewrite(struct cold *cold, struct merge_job *job, struct after 
 		return -ENOMEM;
 	if (!n)
 		return 0;
-	struct segment **all = memory_alloc(&cold->memory, n * sizeof(*all));
+	struct cold_segment **all = memory_alloc(&cold->memory, n * sizeof(*all));
 	if (!all)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < in->n; i++) {
@@ -314,7 +314,7 @@ static struct run_set *set_after(struct cold *cold, const struct merge_job *job,
 	return set;
 }
 
-static bool run_has(const struct run *run, const struct segment *segment)
+static bool run_has(const struct run *run, const struct cold_segment *segment)
 {
 	for (uint32_t i = 0; run && i < run->n; i++)
 		if (run->segment[i] == segment)
@@ -337,7 +337,7 @@ static void give_back(struct cold *cold, struct merge_job *job, const struct aft
 		}
 		if (!rest || job->rewrite)
 			continue;
-		struct segment *cut = rest->segment[0];
+		struct cold_segment *cut = rest->segment[0];
 		uint32_t block = fence_seek(&cut->fences, bound);
 		if (block < cut->fences.blocks)
 			set_punch_later(cold, cut, cut->fences.start[block]);
@@ -364,7 +364,7 @@ static int job_install(struct cold *cold, struct merge_job *job, struct point bo
 		job->out = after.out;
 		after = (struct after){ inputs, out };
 		for (uint32_t i = 0; i < job->n_made; i++)
-			segment_unref(cold, job->made[i]); /* the output has its own */
+			cold_segment_unref(cold, job->made[i]); /* the output has its own */
 		job->n_made = 0;
 	}
 	after_clear(cold, job, &after);
@@ -391,7 +391,7 @@ static int job_end_segment(struct cold *cold, struct merge_job *job)
 {
 	if (job->n_made == job->made_room) {
 		uint32_t room = job->made_room ? job->made_room * 2 : 4;
-		struct segment **made = memory_grow(&cold->memory, job->made,
+		struct cold_segment **made = memory_grow(&cold->memory, job->made,
 						    job->made_room * sizeof(*made),
 						    job->n_made * sizeof(*made),
 						    room * sizeof(*made));
@@ -400,7 +400,7 @@ static int job_end_segment(struct cold *cold, struct merge_job *job)
 		job->made = made;
 		job->made_room = room;
 	}
-	int status = segment_build_finish(job->build, &job->made[job->n_made]);
+	int status = cold_build_finish(job->build, &job->made[job->n_made]);
 	job->n_made += !status;
 	return status;
 }
@@ -410,16 +410,16 @@ static int job_write(struct cold *cold, struct merge_job *job, const struct bloc
 		     struct point point)
 {
 	int status = 0;
-	if (segment_build_started(job->build) &&
-	    segment_build_written(job->build) >= cold_segment_bytes(cold) &&
-	    segment_build_may_end(job->build, point)) {
+	if (cold_build_started(job->build) &&
+	    cold_build_written(job->build) >= cold_file_bytes(cold) &&
+	    cold_build_may_end(job->build, point)) {
 		status = job_end_segment(cold, job);
 		if (!status && !job->rewrite)
 			status = job_install(cold, job, point);
 	}
-	if (!status && !segment_build_started(job->build))
-		status = segment_build_start(job->build, true, job->wide);
-	return status ? status : segment_build_add(job->build, item, point.hash);
+	if (!status && !cold_build_started(job->build))
+		status = cold_build_start(job->build, true, job->wide);
+	return status ? status : cold_build_add(job->build, item, point.hash);
 }
 
 /* The record's fate in this merge: written as it is, as a tombstone, or not at all. */
@@ -460,7 +460,7 @@ static void count_reads(struct cold *cold, struct merge_job *job)
 static int job_finish(struct cold *cold, struct merge_job *job)
 {
 	int status = 0;
-	if (segment_build_started(job->build))
+	if (cold_build_started(job->build))
 		status = job_end_segment(cold, job);
 	if (!status)
 		status = job_install(cold, job, POINT_END);
@@ -507,7 +507,7 @@ static int job_step(struct cold *cold, struct merge_job *job)
 static struct merge_job *job_lock_smallest(struct cold *cold)
 {
 	struct merge_job *best = NULL;
-	for (unsigned i = 0; i < COLD_JOBS; i++) {
+	for (unsigned i = 0; i < cold->jobs_max; i++) {
 		struct merge_job *job = cold->jobs[i];
 		if (pthread_mutex_trylock(&job->lock))
 			continue;
@@ -525,7 +525,7 @@ static struct merge_job *job_lock_smallest(struct cold *cold)
 /* Starts a job if one is idle and there is something to do. */
 static int start_some(struct cold *cold, bool forced)
 {
-	for (unsigned i = 0; i < COLD_JOBS; i++) {
+	for (unsigned i = 0; i < cold->jobs_max; i++) {
 		struct merge_job *job = cold->jobs[i];
 		if (pthread_mutex_trylock(&job->lock))
 			continue;
@@ -550,7 +550,7 @@ static int step_some(struct cold *cold)
 
 void jobs_close(struct cold *cold)
 {
-	for (unsigned i = 0; i < COLD_JOBS; i++) {
+	for (unsigned i = 0; i < cold->jobs_max; i++) {
 		struct merge_job *job = cold->jobs[i];
 		if (!job)
 			continue;
@@ -612,7 +612,7 @@ int compact_below(struct cold *cold, uint32_t runs)
 		if (status == THERMO_MISS) {
 			/* Other threads have all the jobs, or no two neighbours are free. */
 			bool active = false;
-			for (unsigned i = 0; i < COLD_JOBS; i++)
+			for (unsigned i = 0; i < cold->jobs_max; i++)
 				active |= atomic_load(&cold->jobs[i]->active);
 			if (!active)
 				return -ENOSPC;

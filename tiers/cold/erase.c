@@ -63,7 +63,7 @@ static int change_keys(struct cold *cold, const struct manifest_key *add,
 	return status;
 }
 
-static void mark(struct cold *cold, struct segment *segment)
+static void mark(struct cold *cold, struct cold_segment *segment)
 {
 	pthread_mutex_lock(&cold->edit);
 	segment->rewrite = true;
@@ -75,7 +75,7 @@ static int mark_run(struct cold *cold, struct run_reader *reader, const struct r
 		    const struct cold_erasure *erasure, bool *found)
 {
 	struct point point = { erasure->hash, erasure->bytes[0] };
-	struct segment *segment = run->segment[0];
+	struct cold_segment *segment = run->segment[0];
 	uint64_t seq;
 	/* What was merged away may still lie in the file that was cut. */
 	if (point_before(point, run->from) && !point_before(point, segment->first)) {

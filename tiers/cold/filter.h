@@ -21,7 +21,7 @@
 
 #include <stdbool.h>
 
-#define FILTER_SLICE_KEYS 32768u
+#define FILTER_SLICE_KEYS 16384u
 
 static inline uint64_t filter_mix(uint64_t hash, uint64_t seed)
 {

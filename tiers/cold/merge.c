@@ -2,11 +2,10 @@
 /* Iterators over runs: see merge.h. */
 #include "tiers/cold/merge.h"
 
+#include "alloc/budget.h"
 #include "alloc/check.h"
 
 #include <errno.h>
-
-#define SCRATCH_MIN ((size_t)32 << 10)
 
 /* ---- One run ---- */
 
@@ -16,15 +15,18 @@ static void iter_close(struct run_iter *iter)
 		return;
 	struct memory *memory = &iter->cold->memory;
 	for (uint32_t i = iter->segment ? iter->next_segment - 1 : iter->next_segment; i < iter->n; i++)
-		segment_unref(iter->cold, iter->segments[i]);
+		cold_segment_unref(iter->cold, iter->segments[i]);
 	memory_free(memory, iter->segments, iter->n * sizeof(iter->segments[0]));
-	memory_free(memory, iter->buffer, iter->room);
-	memory_free(memory, iter->scratch, iter->scratch_room);
+	if (iter->own_buffer)
+		memory_free(memory, iter->buffer, iter->room);
+	if (iter->own_scratch)
+		memory_free(memory, iter->scratch, iter->scratch_room);
 	memory_free(memory, iter, sizeof(*iter));
 }
 
+/* slab: its part of the merge's, a buffer of `ahead` bytes and a scratch. */
 static struct run_iter *iter_open(struct cold *cold, const struct run *run, struct point start,
-				  size_t ahead)
+				  uint8_t *slab, size_t ahead)
 {
 	struct run_iter *iter = memory_alloc(&cold->memory, sizeof(*iter));
 	if (!iter)
@@ -32,11 +34,11 @@ static struct run_iter *iter_open(struct cold *cold, const struct run *run, stru
 	iter->cold = cold;
 	iter->start = point_before(start, run->from) ? run->from : start;
 	iter->room = ahead;
-	iter->scratch_room = SCRATCH_MIN;
-	iter->buffer = memory_alloc(&cold->memory, iter->room);
-	iter->scratch = memory_alloc(&cold->memory, iter->scratch_room);
+	iter->scratch_room = MERGE_SCRATCH;
+	iter->buffer = slab;
+	iter->scratch = slab + ahead;
 	iter->segments = memory_alloc(&cold->memory, run->n * sizeof(iter->segments[0]));
-	if (!iter->buffer || !iter->scratch || !iter->segments) {
+	if (!iter->segments) {
 		iter_close(iter);
 		return NULL;
 	}
@@ -52,17 +54,17 @@ static struct run_iter *iter_open(struct cold *cold, const struct run *run, stru
 static int iter_segment(struct run_iter *iter)
 {
 	if (iter->segment)
-		segment_unref(iter->cold, iter->segments[iter->next_segment - 1]);
+		cold_segment_unref(iter->cold, iter->segments[iter->next_segment - 1]);
 	iter->segment = NULL;
 	while (iter->next_segment < iter->n) {
-		struct segment *segment = iter->segments[iter->next_segment++];
+		struct cold_segment *segment = iter->segments[iter->next_segment++];
 		if (!point_before(segment->last, iter->start)) {
 			iter->segment = segment;
 			iter->block = fence_seek(&segment->fences, iter->start);
 			iter->from = iter->filled = 0;
 			return THERMO_OK;
 		}
-		segment_unref(iter->cold, segment);
+		cold_segment_unref(iter->cold, segment);
 	}
 	return THERMO_MISS;
 }
@@ -77,10 +79,13 @@ static int iter_fill(struct run_iter *iter, uint64_t start, uint64_t end)
 			~(uint64_t)(FORMAT_PAGE - 1);
 	size_t need = (end - from + FORMAT_PAGE - 1) & ~(size_t)(FORMAT_PAGE - 1);
 	if (need > iter->room) {
+		need = IO_LENGTH_MAX;
 		uint8_t *buffer = memory_alloc(&iter->cold->memory, need);
 		if (!buffer)
 			return -ENOMEM;
-		memory_free(&iter->cold->memory, iter->buffer, iter->room);
+		if (iter->own_buffer)
+			memory_free(&iter->cold->memory, iter->buffer, iter->room);
+		iter->own_buffer = true;
 		iter->buffer = buffer;
 		iter->room = need;
 	}
@@ -109,7 +114,9 @@ static int iter_unpack(struct run_iter *iter, struct block_decoder *decoder,
 		uint8_t *scratch = memory_alloc(&iter->cold->memory, BLOCK_RAW_MAX);
 		if (!scratch)
 			return -ENOMEM;
-		memory_free(&iter->cold->memory, iter->scratch, iter->scratch_room);
+		if (iter->own_scratch)
+			memory_free(&iter->cold->memory, iter->scratch, iter->scratch_room);
+		iter->own_scratch = true;
 		iter->scratch = scratch;
 		iter->scratch_room = BLOCK_RAW_MAX;
 	}
@@ -225,28 +232,42 @@ void merge_close(struct merge **out)
 		memory_free(memory, merge->iters, COLD_RUNS_MAX * sizeof(merge->iters[0]));
 	if (merge->heap)
 		memory_free(memory, merge->heap, COLD_RUNS_MAX * sizeof(merge->heap[0]));
+	memory_free(memory, merge->slab, merge->n * (merge->ahead + MERGE_SCRATCH) + FORMAT_PAGE);
 	memory_free(memory, merge->decoder_memory, block_decoder_bytes());
 	memory_free(memory, merge, sizeof(*merge));
 	*out = NULL;
 }
 
+/* A sixteenth of the tier's memory for all buffers together. Answers the bytes of the slab, which are so
+ * many that it comes in pages: buffers are aligned as O_DIRECT asks. */
+static size_t choose_ahead(struct merge *merge)
+{
+	uint64_t all = atomic_load(&merge->cold->memory.budget->cap) / 16;
+	uint64_t each = merge->n ? all / merge->n & ~(uint64_t)(FORMAT_PAGE - 1) : 0;
+	merge->ahead = each < MERGE_AHEAD_MIN ? MERGE_AHEAD_MIN :
+		       each > MERGE_AHEAD_MAX ? MERGE_AHEAD_MAX : (size_t)each;
+	size_t bytes = merge->n * (merge->ahead + MERGE_SCRATCH) + FORMAT_PAGE;
+	if (bytes >= MEMORY_PAGES_FROM)
+		return bytes;
+	merge->ahead = MEMORY_PAGES_FROM;
+	return merge->n * (merge->ahead + MERGE_SCRATCH) + FORMAT_PAGE;
+}
+
 static int merge_start(struct merge *merge, struct run *const *runs, struct point start)
 {
 	struct cold *cold = merge->cold;
-	size_t ahead = MERGE_AHEAD_ALL / (merge->n ? merge->n : 1) & ~(size_t)(FORMAT_PAGE - 1);
-	if (ahead > MERGE_AHEAD)
-		ahead = MERGE_AHEAD;
-	if (ahead < MEMORY_PAGES_FROM)
-		ahead = MEMORY_PAGES_FROM; /* smaller pieces are not aligned as O_DIRECT asks */
+	size_t slab_bytes = choose_ahead(merge);
+	uint8_t *at = merge->slab = memory_alloc(&cold->memory, slab_bytes);
 	merge->iters = memory_alloc(&cold->memory, COLD_RUNS_MAX * sizeof(merge->iters[0]));
 	merge->heap = memory_alloc(&cold->memory, COLD_RUNS_MAX * sizeof(merge->heap[0]));
 	merge->decoder_memory = memory_alloc(&cold->memory, block_decoder_bytes());
-	if (!merge->iters || !merge->heap || !merge->decoder_memory)
+	if (!merge->slab || !merge->iters || !merge->heap || !merge->decoder_memory)
 		return -ENOMEM;
 	if (block_decoder_init(&merge->decoder, merge->decoder_memory, block_decoder_bytes()))
 		return -ENOMEM;
 	for (uint32_t i = 0; i < merge->n; i++) {
-		merge->iters[i] = iter_open(cold, runs[i], start, ahead);
+		merge->iters[i] = iter_open(cold, runs[i], start, at, merge->ahead);
+		at += merge->ahead + MERGE_SCRATCH;
 		if (!merge->iters[i])
 			return -ENOMEM;
 		int status = iter_next(merge->iters[i], &merge->decoder);

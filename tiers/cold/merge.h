@@ -9,15 +9,16 @@
 
 #include "tiers/cold/tier.h"
 
-#define MERGE_AHEAD ((size_t)128 << 10)     /* bytes read at once of each run, at most */
-#define MERGE_AHEAD_ALL ((size_t)4 << 20)   /* of all runs together, about */
+#define MERGE_AHEAD_MIN ((size_t)16 << 10) /* bytes read at once of each run */
+#define MERGE_AHEAD_MAX ((size_t)128 << 10)
+#define MERGE_SCRATCH ((size_t)20 << 10)   /* bytes for a block of usual size */
 
 struct run_iter {
 	struct cold *cold;
-	struct segment **segments; /* memory_alloc(n pointers); a reference each from next_segment - 1 on */
+	struct cold_segment **segments; /* memory_alloc(n pointers); a reference each from next_segment - 1 on */
 	uint32_t n;
 	uint32_t next_segment;     /* the present one is that before */
-	const struct segment *segment; /* the present one; NULL before the first and after the last */
+	const struct cold_segment *segment; /* the present one; NULL before the first and after the last */
 	uint32_t block;            /* the next block of it */
 	struct point start;        /* nothing before it is given out */
 	uint8_t *buffer;           /* page-aligned: file bytes [from, from + filled) */
@@ -26,6 +27,7 @@ struct run_iter {
 	size_t filled;
 	uint8_t *scratch;
 	size_t scratch_room;
+	bool own_buffer, own_scratch; /* in memory_alloc of their own: for long records */
 	uint64_t read_bytes;       /* so far */
 	struct point point;        /* of the present record */
 	struct block_cursor at;    /* the present record */
@@ -39,6 +41,8 @@ struct merge {
 	struct run_iter **iters; /* n of them */
 	uint32_t *heap;          /* of the others that have a record: the least on top */
 	uint64_t duplicates;
+	uint8_t *slab;           /* the iterators' buffers and scratches, of usual size */
+	size_t ahead;            /* bytes of a buffer in it */
 	void *decoder_memory;
 	struct block_decoder decoder;
 };

@@ -20,7 +20,7 @@ static size_t round_line(size_t bytes)
 static size_t space_bytes(void)
 {
 	return round_line(sizeof(struct block_item) * BLOCK_RECORDS_MAX) + round_line(ARENA_BYTES) +
-	       round_line(BLOCK_RAW_MAX) + 2 * round_line(BLOCK_MAX) +
+	       round_line(BLOCK_RAW_MAX) + 2 * FORMAT_PAGE + round_line(BLOCK_MAX) +
 	       round_line(block_coder_bytes());
 }
 
@@ -46,7 +46,8 @@ int packer_open(struct memory *memory, struct packer **out)
 	packer->payload = at;
 	at += round_line(BLOCK_RAW_MAX);
 	packer->out[0] = at;
-	packer->out[1] = at + round_line(BLOCK_MAX);
+	packer->out[1] = at + FORMAT_PAGE;
+	packer->long_out = at + 2 * FORMAT_PAGE;
 	packer_start(packer);
 	*out = packer;
 	return 0;
@@ -118,9 +119,9 @@ static uint32_t count_within(const struct packer *packer, size_t limit)
 static void sample(struct packer *packer, uint32_t records)
 {
 	size_t raw = block_encode(packer->items, records, packer->payload);
-	size_t lz4 = block_pack(&packer->coder, BLOCK_LZ4, packer->payload, raw, packer->out[0],
+	size_t lz4 = block_pack(&packer->coder, BLOCK_LZ4, packer->payload, raw, packer->long_out,
 				BLOCK_RAW_MAX);
-	size_t zstd = block_pack(&packer->coder, BLOCK_ZSTD, packer->payload, raw, packer->out[0],
+	size_t zstd = block_pack(&packer->coder, BLOCK_ZSTD, packer->payload, raw, packer->long_out,
 				 BLOCK_RAW_MAX);
 	if (!lz4 || lz4 > raw)
 		lz4 = raw;
@@ -210,19 +211,19 @@ static void cut_single(struct packer *packer, struct packed *packed)
 {
 	size_t raw = block_encode(packer->items, 1, packer->payload), stored = 0;
 	enum block_codec codec = packer->codec == BLOCK_RAW ? BLOCK_LZ4 : packer->codec;
-	stored = block_pack(&packer->coder, codec, packer->payload, raw, packer->out[0] + HEADER,
+	stored = block_pack(&packer->coder, codec, packer->payload, raw, packer->long_out + HEADER,
 			    raw - raw / 10);
 	if (!stored) {
 		codec = BLOCK_RAW;
 		stored = raw;
-		memcpy(packer->out[0] + HEADER, packer->payload, raw);
+		memcpy(packer->long_out + HEADER, packer->payload, raw);
 	}
-	*packed = (struct packed){ packer->out[0], (uint32_t)stored, (uint32_t)raw, 1, codec };
+	*packed = (struct packed){ packer->long_out, (uint32_t)stored, (uint32_t)raw, 1, codec };
 }
 
 void packer_cut(struct packer *packer, uint32_t room, struct packed *packed)
 {
-	check(packer->n && room > HEADER);
+	check(packer->n && room > HEADER && room <= FORMAT_PAGE);
 	uint32_t capacity = room - HEADER, got;
 	if (!packer->until_sample)
 		sample(packer, count_within(packer, PACK_RAW_SOFT));

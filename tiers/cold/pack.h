@@ -23,7 +23,8 @@ struct packer {
 	uint8_t *space;           /* const after open: one piece of memory for all below */
 	uint8_t *arena;           /* pending identities and values, one after the other */
 	uint8_t *payload;         /* BLOCK_RAW_MAX */
-	uint8_t *out[2];          /* BLOCK_MAX each: trials take turns */
+	uint8_t *out[2];          /* FORMAT_PAGE each: trials take turns */
+	uint8_t *long_out;        /* BLOCK_MAX: for a record that fits no page, and for measuring */
 	struct block_coder coder;
 	struct block_item *items; /* BLOCK_RECORDS_MAX pending records */
 	uint32_t n;

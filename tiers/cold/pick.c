@@ -21,7 +21,7 @@
 /* ---- Garbage ---- */
 
 /* Records of the segment that belong to dropped spaces, about. */
-static double dropped_in(const struct segment *segment, const struct run_set *set)
+static double dropped_in(const struct cold_segment *segment, const struct run_set *set)
 {
 	double sum = 0;
 	for (uint32_t i = 0; i < segment->fences.n_spaces; i++) {
@@ -164,7 +164,7 @@ bool pick_window(struct cold *cold, const struct run_set *set, bool forced, stru
 
 /* Nothing in it is visible, and nothing in it hides anything. last: of the oldest run. */
 static bool useless(struct cold *cold, const struct run_set *set, const struct run *run,
-		    const struct segment *segment, uint64_t now)
+		    const struct cold_segment *segment, uint64_t now)
 {
 	bool dropped = true;
 	for (uint32_t i = 0; i < segment->fences.n_spaces; i++)
@@ -189,7 +189,7 @@ static struct run *tidied(struct cold *cold, const struct run_set *set, struct r
 		return run;
 	}
 	*none = !n;
-	struct segment **kept = n ? memory_alloc(&cold->memory, n * sizeof(*kept)) : NULL;
+	struct cold_segment **kept = n ? memory_alloc(&cold->memory, n * sizeof(*kept)) : NULL;
 	if (!kept)
 		return NULL;
 	uint32_t k = 0;

@@ -10,7 +10,7 @@
  * caller (the set is given back; it keeps the value) -> idle. A cancelled op becomes idle when its
  * read comes back.
  */
-#include "tiers/cold/tier.h"
+#include "tiers/cold/merge.h"
 
 #include "alloc/check.h"
 
@@ -27,7 +27,7 @@ struct op {
 	struct run_set *set;    /* pinned, or NULL */
 	uint32_t position;      /* of the run that is being read */
 	uint32_t block;         /* in its segment */
-	struct segment *segment;
+	struct cold_segment *segment;
 	char *value;
 	size_t value_room;
 	struct op *next;        /* in idle or unsent */
@@ -41,7 +41,8 @@ struct cold_io {
 	struct op *unsent, **unsent_end;
 	unsigned n_unsent;
 	struct block_decoder decoder;
-	uint8_t *scratch;       /* BLOCK_RAW_MAX */
+	uint8_t *scratch;       /* for a block of usual size; for a long one it grows */
+	size_t scratch_room;
 	void *decoder_memory;
 	struct block_cursor cursor;
 };
@@ -56,7 +57,8 @@ int cold_io_open(struct cold *cold, unsigned depth, struct cold_io **out)
 	io->cold = cold;
 	io->unsent_end = &io->unsent;
 	int status = -ENOMEM;
-	io->scratch = memory_alloc(&cold->memory, BLOCK_RAW_MAX);
+	io->scratch_room = MERGE_SCRATCH;
+	io->scratch = memory_alloc(&cold->memory, io->scratch_room);
 	io->decoder_memory = memory_alloc(&cold->memory, block_decoder_bytes());
 	if (!io->scratch || !io->decoder_memory)
 		goto free_io;
@@ -74,7 +76,7 @@ int cold_io_open(struct cold *cold, unsigned depth, struct cold_io **out)
 	return 0;
 free_io:
 	memory_free(&cold->memory, io->decoder_memory, block_decoder_bytes());
-	memory_free(&cold->memory, io->scratch, BLOCK_RAW_MAX);
+	memory_free(&cold->memory, io->scratch, io->scratch_room);
 	memory_free(&cold->memory, io, sizeof(*io));
 	return status;
 }
@@ -95,7 +97,7 @@ void cold_io_close(struct cold_io **out)
 		memory_free(memory, op, sizeof(*op));
 	}
 	memory_free(memory, io->decoder_memory, block_decoder_bytes());
-	memory_free(memory, io->scratch, BLOCK_RAW_MAX);
+	memory_free(memory, io->scratch, io->scratch_room);
 	memory_free(memory, io, sizeof(*io));
 	*out = NULL;
 }
@@ -110,11 +112,11 @@ int cold_io_fd(struct cold_io *io)
 /* The first run from `from` on that may hold the point, and in which segment; set->n if there is none.
  * Inside the gate. */
 static uint32_t next_candidate(const struct run_set *set, uint32_t from, struct point point,
-			       struct segment **segment)
+			       struct cold_segment **segment)
 {
 	for (; from < set->n; from++) {
 		*segment = run_route(set->runs[from], point);
-		if (*segment && segment_may_hold(*segment, point))
+		if (*segment && cold_segment_may_hold(*segment, point))
 			break;
 	}
 	return from;
@@ -124,19 +126,19 @@ static uint32_t next_candidate(const struct run_set *set, uint32_t from, struct 
 #define PREFETCH 16u
 
 static uint32_t first_candidate(const struct run_set *set, struct point point,
-				struct segment **segment)
+				struct cold_segment **segment)
 {
 	for (uint32_t from = 0; from < set->n; from += PREFETCH) {
-		struct segment *ahead[PREFETCH];
+		struct cold_segment *ahead[PREFETCH];
 		uint32_t n = set->n - from < PREFETCH ? set->n - from : PREFETCH;
 		for (uint32_t i = 0; i < n; i++) {
 			ahead[i] = run_route(set->runs[from + i], point);
 			if (ahead[i])
-				segment_prefetch(ahead[i], point);
+				cold_segment_prefetch(ahead[i], point);
 		}
 		for (uint32_t i = 0; i < n; i++) {
 			*segment = ahead[i];
-			if (ahead[i] && segment_may_hold(ahead[i], point))
+			if (ahead[i] && cold_segment_may_hold(ahead[i], point))
 				return from + i;
 		}
 	}
@@ -145,7 +147,7 @@ static uint32_t first_candidate(const struct run_set *set, struct point point,
 
 bool cold_may_contain(struct cold *cold, uint8_t space, uint64_t hash)
 {
-	struct segment *segment;
+	struct cold_segment *segment;
 	unsigned token = gate_enter(&cold->gate);
 	const struct run_set *set = atomic_load(&cold->set);
 	bool may = first_candidate(set, (struct point){ hash, space }, &segment) < set->n;
@@ -304,6 +306,19 @@ static int op_found(struct cold_io *io, struct op *op, const struct ident *ident
 	return THERMO_OK;
 }
 
+static int scratch_room(struct cold_io *io, size_t bytes)
+{
+	if (bytes <= io->scratch_room)
+		return 0;
+	uint8_t *scratch = memory_alloc(&io->cold->memory, BLOCK_RAW_MAX);
+	if (!scratch)
+		return -ENOMEM;
+	memory_free(&io->cold->memory, io->scratch, io->scratch_room);
+	io->scratch = scratch;
+	io->scratch_room = BLOCK_RAW_MAX;
+	return 0;
+}
+
 /* A block came. 1: the get has its status; 0: another read has been queued. */
 static int op_block(struct cold_io *io, struct op *op)
 {
@@ -319,8 +334,10 @@ static int op_block(struct cold_io *io, struct op *op)
 		status = block_check(op->read.data, op->read.length, op->segment->number,
 				     op->read.offset, &header);
 	if (!status)
+		status = scratch_room(io, header.raw);
+	if (!status)
 		status = block_unpack(&io->decoder, &header, op->read.data, io->scratch,
-				      BLOCK_RAW_MAX, &payload);
+				      io->scratch_room, &payload);
 	if (!status)
 		status = block_first(&io->cursor, payload, header.raw, header.records);
 	if (!status)
@@ -352,7 +369,7 @@ int cold_get_start(struct cold_io *io, struct cold_get *get)
 	get->status = THERMO_MISS;
 	unsigned token = gate_enter(&cold->gate);
 	struct run_set *set = atomic_load(&cold->set);
-	struct segment *segment = NULL;
+	struct cold_segment *segment = NULL;
 	uint32_t position = first_candidate(set, get_point(get), &segment);
 	bool none = position == set->n;
 	if (!none)
@@ -539,7 +556,7 @@ void run_reader_close(struct cold *cold, struct run_reader **out)
 
 /* Reads one block; the cursor stands on the record. */
 static int find_in_block(struct cold *cold, struct run_reader *reader,
-			 const struct segment *segment, const struct ident *ident, uint32_t block)
+			 const struct cold_segment *segment, const struct ident *ident, uint32_t block)
 {
 	struct fence_place place = fence_place(&segment->fences, block);
 	struct block_header header;
@@ -562,10 +579,10 @@ static int find_in_block(struct cold *cold, struct run_reader *reader,
 }
 
 int run_reader_find(struct cold *cold, struct run_reader *reader, const struct run *run,
-		    const struct ident *ident, uint64_t hash, uint64_t *seq, struct segment **out)
+		    const struct ident *ident, uint64_t hash, uint64_t *seq, struct cold_segment **out)
 {
 	struct point point = { hash, ident->bytes[0] };
-	struct segment *segment = run_route(run, point);
+	struct cold_segment *segment = run_route(run, point);
 	uint32_t block;
 	if (!segment || fence_find(&segment->fences, point, &block))
 		return THERMO_MISS;

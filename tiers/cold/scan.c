@@ -49,7 +49,8 @@ static void count_reads(struct cold_scan *scan)
 	uint64_t bytes = merge_read_bytes(scan->merge);
 	if (bytes == scan->counted)
 		return;
-	count(&scan->cold->counters.reads, (bytes - scan->counted + MERGE_AHEAD - 1) / MERGE_AHEAD);
+	count(&scan->cold->counters.reads,
+	      (bytes - scan->counted + scan->merge->ahead - 1) / scan->merge->ahead);
 	count(&scan->cold->counters.read_bytes, bytes - scan->counted);
 	scan->counted = bytes;
 }

@@ -112,7 +112,7 @@ static void fit_filters(struct cold *cold, const struct run_set *set)
 	for (uint32_t r = set->n + 1; r-- > 0 && used > cold->filter_bytes;) {
 		const struct run *run = r == set->n ? largest : set->runs[r];
 		for (uint32_t i = 0; run && i < run->n && n < 256; i++) {
-			struct segment *segment = run->segment[i];
+			struct cold_segment *segment = run->segment[i];
 			if (used <= cold->filter_bytes)
 				break;
 			uint8_t *filter = atomic_exchange(&segment->filter, NULL);
@@ -148,11 +148,11 @@ int set_load_filters(struct cold *cold)
 	const struct run_set *set = atomic_load(&cold->set);
 	for (uint32_t r = 0; r < set->n && status == THERMO_MISS; r++) {
 		for (uint32_t i = 0; i < set->runs[r]->n; i++) {
-			struct segment *segment = set->runs[r]->segment[i];
+			struct cold_segment *segment = set->runs[r]->segment[i];
 			if (atomic_load(&segment->filter))
 				continue;
 			all = false;
-			if (!segment_load_filter(cold, segment)) {
+			if (!cold_segment_load_filter(cold, segment)) {
 				status = THERMO_OK;
 				break;
 			}
@@ -167,8 +167,8 @@ int set_load_filters(struct cold *cold)
 bool set_may_hold(struct cold *cold, const struct run *run, struct point point)
 {
 	unsigned token = gate_enter(&cold->gate);
-	const struct segment *segment = run_route(run, point);
-	bool may = segment && segment_may_hold(segment, point);
+	const struct cold_segment *segment = run_route(run, point);
+	bool may = segment && cold_segment_may_hold(segment, point);
 	gate_exit(&cold->gate, token);
 	return may;
 }
@@ -315,7 +315,7 @@ bool set_visible(const struct run_set *set, const struct ident *ident, uint64_t 
 
 #define PUNCH_MIN (128u << 10) /* bytes */
 
-void set_punch_later(struct cold *cold, struct segment *segment, uint64_t upto)
+void set_punch_later(struct cold *cold, struct cold_segment *segment, uint64_t upto)
 {
 	upto &= ~(uint64_t)(FORMAT_PAGE - 1);
 	uint64_t from = segment->punched > FORMAT_PAGE ? segment->punched : FORMAT_PAGE;
@@ -351,11 +351,11 @@ static unsigned bury_punches(struct cold *cold)
 		if (!punch)
 			return n;
 		char name[SEGMENT_NAME_BYTES];
-		segment_name(punch->segment->number, name);
+		cold_segment_name(punch->segment->number, name);
 		if (!atomic_load(&cold->failed) &&
 		    !file_punch(&cold->dir, name, FORMAT_PAGE, punch->upto - FORMAT_PAGE))
-			segment_count_given(cold, punch->segment);
-		segment_unref(cold, punch->segment);
+			cold_segment_count_given(cold, punch->segment);
+		cold_segment_unref(cold, punch->segment);
 		memory_free(&cold->memory, punch, sizeof(*punch));
 		n++;
 	}
@@ -365,19 +365,19 @@ unsigned cold_bury(struct cold *cold)
 {
 	unsigned n = bury_punches(cold);
 	pthread_mutex_lock(&cold->dead_lock);
-	struct segment *segment = cold->dead;
+	struct cold_segment *segment = cold->dead;
 	cold->dead = NULL;
 	pthread_mutex_unlock(&cold->dead_lock);
 	while (segment) {
-		struct segment *next = segment->dead_next;
+		struct cold_segment *next = segment->dead_next;
 		char name[SEGMENT_NAME_BYTES];
-		segment_name(segment->number, name);
+		cold_segment_name(segment->number, name);
 		/* A file that cannot be unlinked is an orphan: the next open removes it. */
 		if (atomic_load(&segment->obsolete) && !atomic_load(&cold->failed)) {
 			file_unlink(&cold->dir, name);
 			cold_give(cold, segment->file_bytes - atomic_load(&segment->given));
 		}
-		segment_free(cold, segment);
+		cold_segment_free(cold, segment);
 		segment = next;
 		n++;
 	}

@@ -3,6 +3,7 @@
  * The inside of the cold tier, for the files of tiers/cold only.
  *
  * Locks, in the order in which they are taken:
+ *   publish_lock    the builder of publications
  *   job->lock       one job's state; only ever tried, not waited for
  *   edit            the manifest, the list of runs and what decides it; held over the manifest's writes
  *   writers_lock    tickets of open writers
@@ -22,13 +23,14 @@
 #include "tiers/cold/gate.h"
 #include "tiers/cold/manifest.h"
 #include "tiers/cold/memory.h"
-#include "tiers/cold/segment.h"
+#include "tiers/cold/cold_segment.h"
 
 #include <pthread.h>
 
 #define COLD_RUNS_MAX 128u /* in a set */
 #define COLD_JOBS 3u
 #define COLD_RUNS_DEFAULT 64u
+#define COLD_RUNS_LEAST 16u
 #define COLD_GARBAGE_DEFAULT 80u /* percent */
 
 struct cold_erasure {
@@ -53,7 +55,7 @@ struct run_set {
 
 /* Bytes of a file that no run counts any more; given back when the sets that did are gone. */
 struct punch {
-	struct segment *segment; /* a reference */
+	struct cold_segment *segment; /* a reference */
 	uint64_t upto;
 	uint64_t generation;     /* of the first set that does not need them */
 	struct punch *next;
@@ -79,7 +81,7 @@ struct cold {
 	void *clock_context;
 	void (*log)(void *context, const char *line);
 	void *log_context;
-	unsigned runs_max, garbage_percent;
+	unsigned runs_max, garbage_percent, jobs_max;
 
 	struct gate gate;
 	_Atomic(struct run_set *) set;
@@ -99,16 +101,19 @@ struct cold {
 	uint64_t weighed_generation, weighed_ms; /* when garbage was last estimated */
 	bool garbage_due;
 
+	pthread_mutex_t publish_lock;
+	struct cold_build *build;     /* under publish_lock */
+
 	pthread_mutex_t writers_lock;
 	struct cold_writer *writers;  /* under writers_lock: open ones */
 
 	pthread_mutex_t dead_lock;
 	/* under dead_lock */
-	struct segment *dead;
+	struct cold_segment *dead;
 	struct punch *punches;
 	struct run_set *oldest_set;
 
-	struct merge_job *jobs[COLD_JOBS]; /* const after open; their insides: compact.c */
+	struct merge_job *jobs[COLD_JOBS]; /* jobs_max of them; const after open; their insides: compact.c */
 	pthread_mutex_t bucket_lock;
 	/* under bucket_lock */
 	int64_t bucket;               /* device bytes that compaction may write */
@@ -126,7 +131,7 @@ static inline uint64_t count(_Atomic uint64_t *counter, uint64_t n)
 int cold_take(struct cold *cold, uint64_t bytes, bool merging);
 void cold_give(struct cold *cold, uint64_t bytes);
 /* Bytes at which a segment is ended. */
-uint64_t cold_segment_bytes(struct cold *cold);
+uint64_t cold_file_bytes(struct cold *cold);
 void cold_say(struct cold *cold, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- set.c: run sets ---- */
@@ -154,7 +159,7 @@ bool set_visible(const struct run_set *set, const struct ident *ident, uint64_t 
 bool set_may_hold(struct cold *cold, const struct run *run, struct point point);
 /* The file's bytes before `upto` (and after its header's page) count for no set from the present one on;
  * the segment stays. Under edit. */
-void set_punch_later(struct cold *cold, struct segment *segment, uint64_t upto);
+void set_punch_later(struct cold *cold, struct cold_segment *segment, uint64_t upto);
 /* Closes and unlinks dead segments, gives back punched bytes. How many things it did. */
 unsigned cold_bury(struct cold *cold);
 /* Brings a filter that is out of DRAM back in, if it fits. OK or MISS. */
@@ -168,7 +173,7 @@ int run_reader_open(struct cold *cold, struct run_reader **reader);
 void run_reader_close(struct cold *cold, struct run_reader **reader);
 int run_reader_find(struct cold *cold, struct run_reader *reader, const struct run *run,
 		    const struct ident *ident, uint64_t hash, uint64_t *seq,
-		    struct segment **segment);
+		    struct cold_segment **segment);
 
 /* ---- writer.c ---- */
 /* Every open writer was opened after the publication with that ticket. */
@@ -179,7 +184,7 @@ struct window {
 	uint32_t first, n;        /* of the set's runs */
 	uint16_t level;           /* of what comes out */
 	bool full;                /* all runs: garbage goes */
-	struct segment *rewrite;  /* not NULL: this segment of that one run only */
+	struct cold_segment *rewrite;  /* not NULL: this segment of that one run only */
 };
 /* Under edit. forced: whatever costs the least, to have fewer runs. */
 bool pick_window(struct cold *cold, const struct run_set *set, bool forced, struct window *window);

@@ -22,7 +22,6 @@
 
 struct cold_writer {
 	struct cold *cold;            /* const after open */
-	struct segment_build *build;  /* const after open */
 	struct memory_range arena, entries;
 	size_t arena_used;
 	uint64_t n;
@@ -44,10 +43,6 @@ int cold_writer_open(struct cold *cold, struct cold_writer **out)
 	status = memory_range_open(&writer->entries, ENTRIES_MAX);
 	if (status)
 		goto close_arena;
-	/* What publishing needs is taken now, so that a full budget cannot keep records from leaving. */
-	status = segment_build_open(cold, &writer->build);
-	if (status)
-		goto close_entries;
 	writer->cold = cold;
 	pthread_mutex_lock(&cold->writers_lock);
 	writer->ticket = writer->checked = atomic_load(&cold->ticket);
@@ -58,8 +53,6 @@ int cold_writer_open(struct cold *cold, struct cold_writer **out)
 	pthread_mutex_unlock(&cold->writers_lock);
 	*out = writer;
 	return 0;
-close_entries:
-	memory_range_close(&cold->memory, &writer->entries);
 close_arena:
 	memory_range_close(&cold->memory, &writer->arena);
 free_writer:
@@ -132,7 +125,6 @@ void cold_writer_abort(struct cold_writer **out)
 	if (writer->next)
 		writer->next->prev = writer->prev;
 	pthread_mutex_unlock(&cold->writers_lock);
-	segment_build_close(&writer->build);
 	memory_range_close(&cold->memory, &writer->entries);
 	memory_range_close(&cold->memory, &writer->arena);
 	memory_free(&cold->memory, writer, sizeof(*writer));
@@ -194,7 +186,7 @@ static int ask_newer(struct cold_writer *writer, uint64_t *marked)
 
 /* What a publication is made of. */
 struct product {
-	struct segment **segments; /* memory_alloc(room pointers); a reference each */
+	struct cold_segment **segments; /* memory_alloc(room pointers); a reference each */
 	uint32_t n, room;
 	uint64_t shadowed;         /* about how many records in older runs are replaced */
 };
@@ -203,20 +195,19 @@ static void product_clear(struct cold *cold, struct product *product, bool obsol
 {
 	for (uint32_t i = 0; i < product->n; i++) {
 		atomic_store(&product->segments[i]->obsolete, obsolete);
-		segment_unref(cold, product->segments[i]);
+		cold_segment_unref(cold, product->segments[i]);
 	}
-	memory_free(&cold->memory, product->segments, product->room * sizeof(struct segment *));
+	memory_free(&cold->memory, product->segments, product->room * sizeof(struct cold_segment *));
 	*product = (struct product){ 0 };
 	if (obsolete)
 		cold_bury(cold);
 }
 
-static int product_end_segment(struct cold_writer *writer, struct product *product)
+static int product_end_segment(struct cold *cold, struct product *product)
 {
-	struct cold *cold = writer->cold;
 	if (product->n == product->room) {
 		uint32_t room = product->room ? product->room * 2 : 4;
-		struct segment **segments =
+		struct cold_segment **segments =
 			memory_grow(&cold->memory, product->segments,
 				    product->room * sizeof(*segments),
 				    product->n * sizeof(*segments), room * sizeof(*segments));
@@ -225,7 +216,7 @@ static int product_end_segment(struct cold_writer *writer, struct product *produ
 		product->segments = segments;
 		product->room = room;
 	}
-	int status = segment_build_finish(writer->build, &product->segments[product->n]);
+	int status = cold_build_finish(cold->build, &product->segments[product->n]);
 	product->n += !status;
 	return status;
 }
@@ -241,7 +232,7 @@ static uint64_t count_shadowed(struct cold *cold, const struct run_set *set, str
 	if (weight > 1 && point.hash % SAMPLE)
 		return 0;
 	for (uint32_t i = 0; i < set->n; i++) {
-		const struct segment *segment = run_route(set->runs[i], point);
+		const struct cold_segment *segment = run_route(set->runs[i], point);
 		if (segment && atomic_load(&segment->filter))
 			n += set_may_hold(cold, set->runs[i], point);
 	}
@@ -256,18 +247,18 @@ static int build_record(struct cold_writer *writer, const struct run_set *set,
 	struct ident ident = sort_ident(held);
 	struct point point = sort_point(entry);
 	int status = 0;
-	if (segment_build_started(writer->build) &&
-	    segment_build_written(writer->build) >= cold_segment_bytes(cold) &&
-	    segment_build_may_end(writer->build, point))
-		status = product_end_segment(writer, product);
-	if (!status && !segment_build_started(writer->build))
-		status = segment_build_start(writer->build, false, true);
+	if (cold_build_started(cold->build) &&
+	    cold_build_written(cold->build) >= cold_file_bytes(cold) &&
+	    cold_build_may_end(cold->build, point))
+		status = product_end_segment(cold, product);
+	if (!status && !cold_build_started(cold->build))
+		status = cold_build_start(cold->build, false, true);
 	if (status)
 		return status;
 	product->shadowed += count_shadowed(cold, set, point, writer->n);
 	struct block_item item = { ident.bytes, ident.bytes + ident.len, ident.len,
 				   held->value_len, held->flags, held->seq, held->expires_ms };
-	return segment_build_add(writer->build, &item, entry->hash);
+	return cold_build_add(cold->build, &item, entry->hash);
 }
 
 /* The writer's records as segments; none if no record is left. */
@@ -291,10 +282,10 @@ static int build_all(struct cold_writer *writer, struct product *product)
 		status = build_record(writer, set, entry, product);
 	}
 	set_unpin(cold, set);
-	if (!status && segment_build_started(writer->build))
-		status = product_end_segment(writer, product);
+	if (!status && cold_build_started(cold->build))
+		status = product_end_segment(cold, product);
 	if (status) {
-		segment_build_abort(writer->build);
+		cold_build_abort(cold->build);
 		product_clear(cold, product, true);
 	}
 	return status;
@@ -374,8 +365,13 @@ int cold_writer_publish(struct cold_writer **out)
 		if (!status && !writer->sorted)
 			sort_entries(writer->arena.base, writer_entries(writer), writer->n);
 		writer->sorted = !status;
-		if (!status)
+		/* One at a time: the builder was made when the tier was opened, so that a full budget
+		 * cannot keep records from leaving. */
+		if (!status) {
+			pthread_mutex_lock(&cold->publish_lock);
 			status = publish(writer);
+			pthread_mutex_unlock(&cold->publish_lock);
+		}
 	}
 	if (!status)
 		cold_writer_abort(out);

@@ -2,7 +2,7 @@
 /*
  * Segments: immutable sorted files of records; how they are built; and runs, which are lists of them.
  *
- *   builder:  segment_build_open -> start -> add... -> finish -> struct segment
+ *   builder:  cold_build_open -> start -> add... -> finish -> struct cold_segment
  *                                     ^        any error -> abort
  *   segment:  built or opened (one reference) -> in runs, and in iterators -> the last reference goes ->
  *             the tier's list of the dead -> closed, and unlinked if it is obsolete (cold_work)
@@ -10,8 +10,8 @@
  *
  * A filter may go from DRAM while its segment stays: it is touched only inside the gate.
  */
-#ifndef TIERS_COLD_SEGMENT_H
-#define TIERS_COLD_SEGMENT_H
+#ifndef TIERS_COLD_COLD_SEGMENT_H
+#define TIERS_COLD_COLD_SEGMENT_H
 
 #include "tiers/cold/fence.h"
 #include "tiers/cold/filter.h"
@@ -25,7 +25,7 @@
 
 struct cold;
 
-struct segment {
+struct cold_segment {
 	/* const once it is in a run */
 	uint64_t number;
 	uint64_t file_bytes;
@@ -44,24 +44,24 @@ struct segment {
 	bool rewrite;                  /* holds a copy of an erased key */
 	uint64_t punched;              /* file bytes before it were given back (but for the header) */
 	/* under the tier's dead lock */
-	struct segment *dead_next;
+	struct cold_segment *dead_next;
 };
 
 /* Set segment->fences, and first and last, from footer and spaces. */
-void segment_fences(struct segment *segment);
-void segment_range(struct segment *segment);
-void segment_name(uint64_t number, char name[SEGMENT_NAME_BYTES]);
+void cold_segment_fences(struct cold_segment *segment);
+void cold_segment_range(struct cold_segment *segment);
+void cold_segment_name(uint64_t number, char name[SEGMENT_NAME_BYTES]);
 /* Opens and proves a segment of the manifest: footer, filter, fences, spaces; the records are proved
  * block by block when read. -EPROTO, -EILSEQ, -EIO, -ENOMEM with a line in *error. */
-int segment_open(struct cold *cold, const struct manifest_segment *entry,
-		 struct segment **segment, struct thermo_error *error);
+int cold_segment_open(struct cold *cold, const struct manifest_segment *entry,
+		 struct cold_segment **segment, struct thermo_error *error);
 /* After a hole was punched: gives back to the cap what the file system says is gone. */
-void segment_count_given(struct cold *cold, struct segment *segment);
+void cold_segment_count_given(struct cold *cold, struct cold_segment *segment);
 /* Frees the struct and closes the file; nobody refers to it any more. */
-void segment_free(struct cold *cold, struct segment *segment);
-void segment_unref(struct cold *cold, struct segment *segment);
+void cold_segment_free(struct cold *cold, struct cold_segment *segment);
+void cold_segment_unref(struct cold *cold, struct cold_segment *segment);
 /* Could it hold a record of that point, as far as DRAM knows? Inside the gate. */
-static inline bool segment_may_hold(const struct segment *segment, struct point point)
+static inline bool cold_segment_may_hold(const struct cold_segment *segment, struct point point)
 {
 	if (point_before(point, segment->first) || point_before(segment->last, point))
 		return false;
@@ -72,7 +72,7 @@ static inline bool segment_may_hold(const struct segment *segment, struct point 
 	const struct filter_slice *slice = filter_find(&filter, point);
 	return slice && filter_test(&filter, slice, point.hash);
 }
-static inline void segment_prefetch(const struct segment *segment, struct point point)
+static inline void cold_segment_prefetch(const struct cold_segment *segment, struct point point)
 {
 	struct filter filter = { atomic_load_explicit(&segment->filter, memory_order_acquire),
 				 segment->footer.slices };
@@ -81,10 +81,10 @@ static inline void segment_prefetch(const struct segment *segment, struct point 
 		filter_prefetch(&filter, slice, point.hash);
 }
 /* Loads the filter from the file if it fits the cap. Under edit. 0, or an error: it stays out. */
-int segment_load_filter(struct cold *cold, struct segment *segment);
+int cold_segment_load_filter(struct cold *cold, struct cold_segment *segment);
 /* Reads all of it and compares with all checksums, for inspection; punched: bytes that are known to be gone
  * are left out, and so is data_hash. 0, or -EILSEQ, -EIO, ... and a line. */
-int segment_verify(struct cold *cold, const struct segment *segment, struct thermo_error *error);
+int cold_segment_verify(struct cold *cold, const struct cold_segment *segment, struct thermo_error *error);
 
 /* ---- Runs ---- */
 
@@ -101,18 +101,18 @@ struct run {
 	uint64_t expiring, min_expires, max_expires;
 	uint64_t min_seq, max_seq;
 	struct point *first;        /* [n]: of each segment */
-	struct segment **segment;   /* [n]: a reference each */
+	struct cold_segment **segment;   /* [n]: a reference each */
 	/* under edit */
 	bool busy;                  /* a job works on it */
 };
 
 /* Takes a reference to each segment that has records from `from` on. One reference. NULL: no memory, or,
  * with *none, no such segment. */
-struct run *run_new(struct cold *cold, struct segment *const *segments, uint32_t n,
+struct run *run_new(struct cold *cold, struct cold_segment *const *segments, uint32_t n,
 		    struct point from, const struct run *like, bool *none);
 void run_unref(struct cold *cold, struct run *run);
 /* The segment that could hold the point; NULL if there is none. */
-static inline struct segment *run_route(const struct run *run, struct point point)
+static inline struct cold_segment *run_route(const struct run *run, struct point point)
 {
 	if (point_before(point, run->from))
 		return NULL;
@@ -129,24 +129,24 @@ static inline struct segment *run_route(const struct run *run, struct point poin
 
 /* ---- Building ---- */
 
-struct segment_build;
+struct cold_build;
 
 /* All working memory that does not depend on the number of records. -ENOMEM. */
-int segment_build_open(struct cold *cold, struct segment_build **build);
-void segment_build_close(struct segment_build **build);
+int cold_build_open(struct cold *cold, struct cold_build **build);
+void cold_build_close(struct cold_build **build);
 /* Begins a file. merging: bytes count as compaction's. wide: 16-bit fingerprints in the filter. */
-int segment_build_start(struct segment_build *build, bool merging, bool wide);
-bool segment_build_started(const struct segment_build *build);
+int cold_build_start(struct cold_build *build, bool merging, bool wide);
+bool cold_build_started(const struct cold_build *build);
 /* Records come in order, each identity once. hash: its identity's. */
-int segment_build_add(struct segment_build *build, const struct block_item *item, uint64_t hash);
-uint64_t segment_build_records(const struct segment_build *build);
-uint64_t segment_build_written(const struct segment_build *build); /* bytes of the file so far */
+int cold_build_add(struct cold_build *build, const struct block_item *item, uint64_t hash);
+uint64_t cold_build_records(const struct cold_build *build);
+uint64_t cold_build_written(const struct cold_build *build); /* bytes of the file so far */
 /* May the file end before a record of that point? (Records of one point stay in one segment.) */
-bool segment_build_may_end(const struct segment_build *build, struct point next);
+bool cold_build_may_end(const struct cold_build *build, struct point next);
 /* Completes the file and makes it durable under its name; *segment has one reference. At least one record
  * came. On errors the caller aborts. */
-int segment_build_finish(struct segment_build *build, struct segment **segment);
+int cold_build_finish(struct cold_build *build, struct cold_segment **segment);
 /* Removes the file; the builder can start again. Fine when nothing was started. */
-void segment_build_abort(struct segment_build *build);
+void cold_build_abort(struct cold_build *build);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening, closing and verifying segment files; runs: see segment.h. */
-#include "tiers/cold/segment.h"
+#include "tiers/cold/cold_segment.h"
 
 #include "alloc/check.h"
 #include "alloc/error.h"
@@ -12,12 +12,12 @@
 #include <stdio.h>
 #include <xxhash.h>
 
-void segment_name(uint64_t number, char name[SEGMENT_NAME_BYTES])
+void cold_segment_name(uint64_t number, char name[SEGMENT_NAME_BYTES])
 {
 	snprintf(name, SEGMENT_NAME_BYTES, "%016" PRIx64 ".seg", number);
 }
 
-void segment_fences(struct segment *segment)
+void cold_segment_fences(struct cold_segment *segment)
 {
 	const struct segment_footer *footer = &segment->footer;
 	segment->fences.start = segment->fences.separator + footer->blocks;
@@ -28,7 +28,7 @@ void segment_fences(struct segment *segment)
 		(uint32_t)(footer->spaces.bytes / sizeof(struct segment_space));
 }
 
-void segment_range(struct segment *segment)
+void cold_segment_range(struct cold_segment *segment)
 {
 	const struct segment_space *first = segment->spaces;
 	const struct segment_space *last = &segment->spaces[segment->fences.n_spaces - 1];
@@ -36,7 +36,7 @@ void segment_range(struct segment *segment)
 	segment->last = (struct point){ last->last_hash, last->space };
 }
 
-void segment_free(struct cold *cold, struct segment *segment)
+void cold_segment_free(struct cold *cold, struct cold_segment *segment)
 {
 	struct memory *memory = &cold->memory;
 	uint8_t *filter = atomic_load(&segment->filter);
@@ -54,7 +54,7 @@ void segment_free(struct cold *cold, struct segment *segment)
 	memory_free(memory, segment, sizeof(*segment));
 }
 
-void segment_unref(struct cold *cold, struct segment *segment)
+void cold_segment_unref(struct cold *cold, struct cold_segment *segment)
 {
 	if (atomic_fetch_sub_explicit(&segment->refs, 1, memory_order_acq_rel) != 1)
 		return;
@@ -64,7 +64,7 @@ void segment_unref(struct cold *cold, struct segment *segment)
 	pthread_mutex_unlock(&cold->dead_lock);
 }
 
-void segment_count_given(struct cold *cold, struct segment *segment)
+void cold_segment_count_given(struct cold *cold, struct cold_segment *segment)
 {
 	struct file_stat stat;
 	if (file_stat(&segment->file, &stat) || stat.allocated >= segment->file_bytes)
@@ -79,7 +79,7 @@ void segment_count_given(struct cold *cold, struct segment *segment)
 /* ---- Opening ---- */
 
 /* Reads a section into `to`, through an aligned piece of memory, and compares its hash. */
-static int read_section(struct cold *cold, const struct segment *segment,
+static int read_section(struct cold *cold, const struct cold_segment *segment,
 			const struct format_section *section, uint8_t *to)
 {
 	uint8_t *piece = memory_alloc(&cold->memory, FORMAT_PIECE), *at = to;
@@ -146,7 +146,7 @@ static int check_footer(const uint8_t *page, const struct manifest_segment *entr
 	return sections_fit(footer, entry->file_bytes - FORMAT_PAGE) ? 0 : -EILSEQ;
 }
 
-static int load_fences(struct cold *cold, struct segment *segment, const char **why)
+static int load_fences(struct cold *cold, struct cold_segment *segment, const char **why)
 {
 	const struct segment_footer *footer = &segment->footer;
 	uint32_t *separator = memory_alloc(&cold->memory, footer->fence.bytes);
@@ -157,7 +157,7 @@ static int load_fences(struct cold *cold, struct segment *segment, const char **
 	segment->spaces = memory_alloc(&cold->memory, footer->spaces.bytes);
 	if (!segment->spaces)
 		return -ENOMEM;
-	segment_fences(segment);
+	cold_segment_fences(segment);
 	*why = "its fences or its list of spaces are damaged";
 	int status = read_section(cold, segment, &footer->fence, (uint8_t *)separator);
 	if (!status)
@@ -165,11 +165,11 @@ static int load_fences(struct cold *cold, struct segment *segment, const char **
 	if (!status)
 		status = fence_check(&segment->fences);
 	if (!status)
-		segment_range(segment);
+		cold_segment_range(segment);
 	return status;
 }
 
-int segment_load_filter(struct cold *cold, struct segment *segment)
+int cold_segment_load_filter(struct cold *cold, struct cold_segment *segment)
 {
 	const struct segment_footer *footer = &segment->footer;
 	if (atomic_load(&cold->filter_used) + footer->filter.bytes > cold->filter_bytes)
@@ -189,7 +189,7 @@ int segment_load_filter(struct cold *cold, struct segment *segment)
 	return 0;
 }
 
-static int load(struct cold *cold, struct segment *segment, const struct manifest_segment *entry,
+static int load(struct cold *cold, struct cold_segment *segment, const struct manifest_segment *entry,
 		const char **why)
 {
 	struct file_stat stat;
@@ -214,18 +214,18 @@ static int load(struct cold *cold, struct segment *segment, const struct manifes
 	if (status)
 		return status;
 	*why = "its filter is damaged";
-	status = segment_load_filter(cold, segment);
+	status = cold_segment_load_filter(cold, segment);
 	/* Beyond the cap it stays in the file: a look-up that gets so far reads the block instead. */
 	return status == -ENOSPC ? 0 : status;
 }
 
-int segment_open(struct cold *cold, const struct manifest_segment *entry, struct segment **out,
+int cold_segment_open(struct cold *cold, const struct manifest_segment *entry, struct cold_segment **out,
 		 struct thermo_error *error)
 {
 	char name[SEGMENT_NAME_BYTES];
 	const char *why = "it cannot be opened";
-	segment_name(entry->number, name);
-	struct segment *segment = memory_alloc(&cold->memory, sizeof(*segment));
+	cold_segment_name(entry->number, name);
+	struct cold_segment *segment = memory_alloc(&cold->memory, sizeof(*segment));
 	if (!segment)
 		return error_set(error, -ENOMEM, "%s/%s: there is no memory for it", cold->dir.name,
 				 name);
@@ -247,7 +247,7 @@ int segment_open(struct cold *cold, const struct manifest_segment *entry, struct
 		*out = segment;
 		return 0;
 	}
-	segment_free(cold, segment);
+	cold_segment_free(cold, segment);
 	if (status == -ENOMEM)
 		why = "there is no memory for its filter and fences";
 	return error_set(error, status, "%s/%s: %s; %s", cold->dir.name, name, why,
@@ -259,7 +259,7 @@ int segment_open(struct cold *cold, const struct manifest_segment *entry, struct
 /* ---- Verifying ---- */
 
 /* data_hash: the file's own bytes, whatever they mean. */
-static int verify_data(struct cold *cold, const struct segment *segment)
+static int verify_data(struct cold *cold, const struct cold_segment *segment)
 {
 	uint8_t *piece = memory_alloc(&cold->memory, FORMAT_PIECE);
 	uint64_t hash = 0, end = segment->footer.data_end;
@@ -276,10 +276,10 @@ static int verify_data(struct cold *cold, const struct segment *segment)
 	return status;
 }
 
-int segment_verify(struct cold *cold, const struct segment *segment, struct thermo_error *error)
+int cold_segment_verify(struct cold *cold, const struct cold_segment *segment, struct thermo_error *error)
 {
 	char name[SEGMENT_NAME_BYTES];
-	segment_name(segment->number, name);
+	cold_segment_name(segment->number, name);
 	int status = verify_data(cold, segment);
 	if (status == -EILSEQ)
 		error_set(error, status, "%s/%s: its records are damaged", cold->dir.name, name);
@@ -293,11 +293,11 @@ int segment_verify(struct cold *cold, const struct segment *segment, struct ther
 
 static size_t run_bytes(uint32_t n)
 {
-	return sizeof(struct run) + n * (sizeof(struct point) + sizeof(struct segment *));
+	return sizeof(struct run) + n * (sizeof(struct point) + sizeof(struct cold_segment *));
 }
 
 /* How much of the segment lies at or beyond `from`: 0 to 1, by hash. */
-static double share_from(const struct segment *segment, struct point from)
+static double share_from(const struct cold_segment *segment, struct point from)
 {
 	if (!point_before(segment->first, from))
 		return 1;
@@ -315,7 +315,7 @@ static double share_from(const struct segment *segment, struct point from)
 	return left < all ? left / all : 1;
 }
 
-static void add_sums(struct run *run, const struct segment *segment)
+static void add_sums(struct run *run, const struct cold_segment *segment)
 {
 	const struct segment_footer *footer = &segment->footer;
 	double share = share_from(segment, run->from);
@@ -332,7 +332,7 @@ static void add_sums(struct run *run, const struct segment *segment)
 	run->max_seq = footer->max_seq > run->max_seq ? footer->max_seq : run->max_seq;
 }
 
-struct run *run_new(struct cold *cold, struct segment *const *segments, uint32_t n,
+struct run *run_new(struct cold *cold, struct cold_segment *const *segments, uint32_t n,
 		    struct point from, const struct run *like, bool *none)
 {
 	while (n && point_before(segments[0]->last, from)) {
@@ -348,7 +348,7 @@ struct run *run_new(struct cold *cold, struct segment *const *segments, uint32_t
 	run->from = from;
 	run->min_seq = run->min_expires = UINT64_MAX;
 	run->first = (struct point *)(run + 1);
-	run->segment = (struct segment **)(run->first + n);
+	run->segment = (struct cold_segment **)(run->first + n);
 	if (like) {
 		run->level = like->level;
 		run->published = like->published;
@@ -371,6 +371,6 @@ void run_unref(struct cold *cold, struct run *run)
 	if (!run || atomic_fetch_sub_explicit(&run->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	for (uint32_t i = 0; i < run->n; i++)
-		segment_unref(cold, run->segment[i]);
+		cold_segment_unref(cold, run->segment[i]);
 	memory_free(&cold->memory, run, run_bytes(run->n));
 }
