@@ -9,7 +9,7 @@
 
 #include "tools/cli.h"
 #include "tools/command.h"
-#include "tiers/cold/segment.h"
+#include "tiers/cold/cold_segment.h"
 #include "tools/inspect_read.h"
 #include "tools/sizes.h"
 
@@ -185,7 +185,7 @@ static cJSON *json_segment(const struct inspect_segment *segment)
 	const struct segment_footer *footer = &segment->footer;
 	char name[SEGMENT_NAME_BYTES], text[KEY_TEXT];
 	cJSON *json = cJSON_CreateObject();
-	segment_name(segment->number, name);
+	cold_segment_name(segment->number, name);
 	cJSON_AddStringToObject(json, "file", name);
 	add_number(json, "file_bytes", segment->file_bytes);
 	if (*segment->problem)

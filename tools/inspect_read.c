@@ -16,7 +16,7 @@
 #include "tiers/cold/block.h"
 #include "tiers/cold/fence.h"
 #include "tiers/cold/filter.h"
-#include "tiers/cold/segment.h"
+#include "tiers/cold/cold_segment.h"
 
 #define IMAGE_NAME "memory.img"        /* of tiers/image.c */
 #define MEMORY_MAX (UINT64_C(1) << 30) /* bytes, of decoded manifests */
@@ -319,7 +319,7 @@ static void read_segment(struct inspect *inspect, const struct manifest_segment 
 	struct stat stat;
 	char name[SEGMENT_NAME_BYTES];
 	segment->number = entry->number;
-	segment_name(entry->number, name);
+	cold_segment_name(entry->number, name);
 	reader.file = openat(inspect->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (reader.file < 0 || fstat(reader.file, &stat)) {
 		problem(segment, errno == ENOENT ? "it is missing" : "it cannot be opened");
@@ -391,7 +391,7 @@ static int list_strays(struct inspect *inspect)
 		    !fstatat(inspect->dir, name, &stat, AT_SYMLINK_NOFOLLOW))
 			inspect->image_bytes = (uint64_t)stat.st_size;
 		for (uint32_t i = 0; stray && i < inspect->manifest.n_segments; i++) {
-			segment_name(inspect->manifest.segments[i].number, known);
+			cold_segment_name(inspect->manifest.segments[i].number, known);
 			stray = strcmp(name, known) != 0;
 		}
 		if (!stray)
