@@ -132,17 +132,19 @@ static void seal_oldest_lane(struct thermo *c)
 		segment_seal(c, atomic_exchange(&oldest->open, NULL));
 }
 
-/* Every space has one lane in each queue beyond the limit, while all of that is a small part of the pool:
+/* Every space has a first lane in each queue beyond the limit, while all of that is a small part of the pool:
  * else spaces that are written in turn would seal each other's segments, hardly begun. */
-static bool too_many_open(const struct thermo *c, const struct thermo_space *space,
-			  const struct lane *lane)
+static bool too_many_open(const struct thermo *c, bool first)
 {
 	uint32_t open = atomic_load_explicit(&c->open_segments, memory_order_relaxed);
 	uint32_t most = c->pool[THERMO_HOT].extents_target * c->pool[THERMO_HOT].per_extent / 4;
+<<<<<<< HEAD
 	bool first = false;
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
 		for (unsigned queue = 0; queue < QUEUES; queue++)
 			first |= lane == &space->lane[tier][queue][0][0];
+=======
+>>>>>>> enginetests
 	return open >= (first && most > c->open_segments_max ? most : c->open_segments_max);
 }
 
@@ -152,7 +154,7 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 	bool ok = true;
 	pthread_mutex_lock(&c->lock);
 	if (atomic_load(&lane->open) == full) {
-		if (!full && too_many_open(c, space, lane))
+		if (!full && too_many_open(c, lane == &space->lane[tier][queue][0][0]))
 			seal_oldest_lane(c);
 		struct segment *s =
 			segment_begin(c, space, tier, queue, klass, c->reserve[tier]);
