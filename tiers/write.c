@@ -138,13 +138,6 @@ static bool too_many_open(const struct thermo *c, bool first)
 {
 	uint32_t open = atomic_load_explicit(&c->open_segments, memory_order_relaxed);
 	uint32_t most = c->pool[THERMO_HOT].extents_target * c->pool[THERMO_HOT].per_extent / 4;
-<<<<<<< HEAD
-	bool first = false;
-	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
-		for (unsigned queue = 0; queue < QUEUES; queue++)
-			first |= lane == &space->lane[tier][queue][0][0];
-=======
->>>>>>> enginetests
 	return open >= (first && most > c->open_segments_max ? most : c->open_segments_max);
 }
 
