@@ -124,10 +124,8 @@ static __attribute__((noinline)) int special(struct thermo *c, const char *recor
 	return v.flags & RECORD_HEAD ? LOOKUP_LARGE : THERMO_OK;
 }
 
-static __attribute__((noinline)) void warm_hit(struct thermo *c, uint64_t place, uint8_t heat,
-					       uint64_t hash)
+static __attribute__((noinline)) void warm_hit(struct thermo *c, uint8_t heat, uint64_t hash)
 {
-	(void)place;
 	if (policy_place(c->policy, heat, hash, THERMO_WARM) == THERMO_HOT)
 		migrate_candidate(c, hash);
 }
@@ -145,7 +143,7 @@ INLINE int hit(struct thermo *c, const struct found *f, uint64_t hash, uint32_t 
 	}
 	uint8_t heat = touch(c, f->at);
 	if (unlikely(tier == THERMO_WARM))
-		warm_hit(c, f->place, heat, hash);
+		warm_hit(c, heat, hash);
 	counter_add(&cache_shard(c)->hits[tier], 1);
 	const char *from = f->record + before_key(head) + key_len;
 	size_t len = head_value_len(head);

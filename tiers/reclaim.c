@@ -309,7 +309,7 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
 					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
-	} else if (r->mode == RECLAIM_DEMOTE || r->fruitless >= 4) {
+	} else if (r->fruitless >= 4 && r->mode == RECLAIM_PLACE) {
 		to = THERMO_WARM;
 	} else if (r->mode == RECLAIM_PLACE) {
 		to = (unsigned)policy_place(c->policy, counter, live->hash, THERMO_HOT);

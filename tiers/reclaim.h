@@ -15,7 +15,6 @@
 enum reclaim_mode {
 	RECLAIM_EVICT,    /* the policy's verdict: keep, or leave memory */
 	RECLAIM_PLACE,    /* DRAM, main: stay in DRAM or move to warm, by frequency */
-	RECLAIM_DEMOTE,   /* DRAM: all to warm, in their queue */
 	RECLAIM_RELOCATE, /* all stay in memory, wherever there is room */
 	RECLAIM_DROP,     /* the space is dropped: all go, nothing is written */
 };
