@@ -6,6 +6,13 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+/* Read by ThreadSanitizer: children that open a cache start threads, which it would refuse. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "die_after_fork=0";
+}
+
 /* ---- Options as text ---- */
 
 static void options_parse_every_key_is_taken(void)
