@@ -6,11 +6,12 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* Read by ThreadSanitizer: children that open a cache start threads, which it would refuse. */
+/* Read by ThreadSanitizer: children that open a cache start threads, which it would refuse; and memkind holds
+ * more locks around a fork than its detector of deadlocks can count. */
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
-	return "die_after_fork=0";
+	return "die_after_fork=0:detect_deadlocks=0";
 }
 
 /* ---- Options as text ---- */
