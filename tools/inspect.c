@@ -9,7 +9,7 @@
 
 #include "tools/cli.h"
 #include "tools/command.h"
-#include "tiers/cold/run.h"
+#include "tiers/cold/cold_segment.h"
 #include "tools/inspect_read.h"
 #include "tools/sizes.h"
 
@@ -17,7 +17,7 @@ static const char help[] = "usage: thermo inspect DIR [options]\n"
 			   "Explains the files of a cold tier. Reads only, takes no lock; a "
 			   "directory in use may be looked at.\n"
 			   "\n"
-			   "  --verify          read every block of every run and check it\n"
+			   "  --verify          read every block of every segment and check it\n"
 			   "  --json FILE|-     the same as JSON\n";
 
 enum { OPT_VERIFY = 1000, OPT_JSON, OPT_HELP };
@@ -64,12 +64,12 @@ static const char *time_text(uint64_t ms, char text[32])
 
 /* ---- For people ---- */
 
-static void print_run(const struct inspect_run *run)
+static void print_segment(const struct inspect_segment *run)
 {
 	char a[80], b[80], c[80];
-	const struct run_footer *footer = &run->footer;
+	const struct segment_footer *footer = &run->footer;
 	double records = footer->records ? (double)footer->records : 1;
-	printf("\n%016" PRIx64 ".run  %s", run->number, size_format(run->file_bytes, a));
+	printf("\n%016" PRIx64 ".seg  %s", run->number, size_format(run->file_bytes, a));
 	if (!run->footer_read) {
 		printf("\n  PROBLEM     %s\n", run->problem);
 		return;
@@ -77,7 +77,7 @@ static void print_run(const struct inspect_run *run)
 	printf(", written %s\n", time_text(footer->created_ms, a));
 	printf("  records     %" PRIu64 ", of them tombstones %" PRIu64 ", expiring %" PRIu64 "\n",
 	       footer->records, footer->tombstones, footer->expiring);
-	printf("  bytes       of keys and values %s, in blocks %s: %.2f of that; %" PRIu64
+	printf("  bytes       of keys and values %s, in blocks %s: %.2f of that; %u"
 	       " blocks\n",
 	       size_format(footer->record_bytes, a), size_format(footer->data_end, b),
 	       footer->record_bytes ? (double)footer->data_end / (double)footer->record_bytes : 0,
@@ -99,19 +99,29 @@ static void print_run(const struct inspect_run *run)
 		printf("  PROBLEM     %s\n", run->problem);
 }
 
+static void print_run(uint32_t i, const struct manifest_run *run)
+{
+	printf("\nrun %u: level %u, %u file%s, about %" PRIu64 " older records replaced", i,
+	       run->level, run->segments, run->segments == 1 ? "" : "s", run->shadowed);
+	if (run->from_hash || run->from_space)
+		printf(", from space %u, hash %016" PRIx64 " on (what is below was merged away)",
+		       run->from_space, run->from_hash);
+	printf("\n");
+}
+
 static void print(const char *path, const struct inspect *inspect)
 {
 	const struct manifest *manifest = &inspect->manifest;
 	char a[80];
 	uint64_t bytes = inspect->manifest_bytes, records = 0, tombstones = 0;
-	for (uint32_t i = 0; i < manifest->n_runs; i++) {
-		bytes += inspect->runs[i].file_bytes;
-		records += inspect->runs[i].footer.records;
-		tombstones += inspect->runs[i].footer.tombstones;
+	for (uint32_t i = 0; i < manifest->n_segments; i++) {
+		bytes += inspect->segments[i].file_bytes;
+		records += inspect->segments[i].footer.records;
+		tombstones += inspect->segments[i].footer.tombstones;
 	}
-	printf("%s: a cold tier, %u run%s, %s, %" PRIu64 " records (%" PRIu64 " tombstones)\n",
-	       path, manifest->n_runs, manifest->n_runs == 1 ? "" : "s", size_format(bytes, a),
-	       records, tombstones);
+	printf("%s: a cold tier, %u run%s in %u files, %s, %" PRIu64 " records (%" PRIu64 " tombstones)\n",
+	       path, manifest->n_runs, manifest->n_runs == 1 ? "" : "s",
+	       manifest->n_segments, size_format(bytes, a), records, tombstones);
 	printf("manifest: generation %" PRIu64 ", next file %016" PRIx64
 	       ", greatest sequence %" PRIu64 ", %u bytes of the cache's own\n",
 	       manifest->generation, manifest->next_number, manifest->max_seq,
@@ -129,8 +139,11 @@ static void print(const char *path, const struct inspect *inspect)
 		printf("erasing:  %u keys\n", manifest->n_keys);
 	if (manifest->n_runs)
 		printf("runs, newest first; a search ends at the first that has the key:\n");
-	for (uint32_t i = 0; i < manifest->n_runs; i++)
-		print_run(&inspect->runs[i]);
+	for (uint32_t i = 0, at = 0; i < manifest->n_runs; i++) {
+		print_run(i, &manifest->runs[i]);
+		for (uint32_t k = 0; k < manifest->runs[i].segments; k++)
+			print_segment(&inspect->segments[at++]);
+	}
 	uint32_t shown = sizeof(inspect->strays) / sizeof(inspect->strays[0]);
 	shown = inspect->n_strays < shown ? inspect->n_strays : shown;
 	if (shown)
@@ -150,12 +163,12 @@ static void add_number(cJSON *object, const char *name, uint64_t n)
 	cJSON_AddNumberToObject(object, name, (double)n);
 }
 
-static cJSON *json_run(const struct inspect_run *run)
+static cJSON *json_segment(const struct inspect_segment *run)
 {
-	const struct run_footer *footer = &run->footer;
-	char name[RUN_NAME_BYTES], text[KEY_TEXT];
+	const struct segment_footer *footer = &run->footer;
+	char name[SEGMENT_NAME_BYTES], text[KEY_TEXT];
 	cJSON *json = cJSON_CreateObject();
-	run_name(run->number, name);
+	cold_segment_name(run->number, name);
 	cJSON_AddStringToObject(json, "file", name);
 	add_number(json, "file_bytes", run->file_bytes);
 	if (*run->problem)
@@ -212,8 +225,18 @@ static int write_json(const char *path, const char *to_path, const struct inspec
 	add_number(root, "files_not_in_manifest", inspect->n_strays);
 	add_number(root, "problems", inspect->problems);
 	cJSON *runs = cJSON_AddArrayToObject(root, "runs");
-	for (uint32_t i = 0; i < manifest->n_runs; i++)
-		cJSON_AddItemToArray(runs, json_run(&inspect->runs[i]));
+	for (uint32_t i = 0, at = 0; i < manifest->n_runs; i++) {
+		const struct manifest_run *run = &manifest->runs[i];
+		cJSON *json = cJSON_CreateObject();
+		add_number(json, "level", run->level);
+		add_number(json, "shadowed", run->shadowed);
+		add_number(json, "from_space", run->from_space);
+		add_number(json, "from_hash", run->from_hash);
+		cJSON *segments = cJSON_AddArrayToObject(json, "segments");
+		for (uint32_t k = 0; k < run->segments; k++)
+			cJSON_AddItemToArray(segments, json_segment(&inspect->segments[at++]));
+		cJSON_AddItemToArray(runs, json);
+	}
 	char *text = cJSON_PrintUnformatted(root);
 	cJSON_Delete(root);
 	if (text)
@@ -234,13 +257,14 @@ static int report(const char *path, const char *json, bool verify)
 		print(path, &inspect);
 	if (json)
 		status = write_json(path, json, &inspect);
-	for (uint32_t i = 0; !status && i < inspect.manifest.n_runs; i++)
-		if (*inspect.runs[i].problem)
+	for (uint32_t i = 0; !status && i < inspect.manifest.n_segments; i++)
+		if (*inspect.segments[i].problem)
 			status = cli_fail("inspect",
-					  "%s/%016" PRIx64 ".run: %s (%u of %u runs have a "
+					  "%s/%016" PRIx64 ".seg: %s (%u of %u segments have a "
 					  "problem; restore them from a copy)",
-					  path, inspect.runs[i].number, inspect.runs[i].problem,
-					  inspect.problems, inspect.manifest.n_runs);
+					  path, inspect.segments[i].number,
+					  inspect.segments[i].problem,
+					  inspect.problems, inspect.manifest.n_segments);
 	inspect_free(&inspect);
 	return status;
 }

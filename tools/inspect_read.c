@@ -16,7 +16,7 @@
 #include "tiers/cold/block.h"
 #include "tiers/cold/fence.h"
 #include "tiers/cold/filter.h"
-#include "tiers/cold/run.h"
+#include "tiers/cold/cold_segment.h"
 
 #define IMAGE_NAME "memory.img"        /* of tiers/image.c */
 #define MEMORY_MAX (UINT64_C(1) << 30) /* bytes, of decoded manifests */
@@ -27,7 +27,7 @@ static int fail(struct thermo_error *error, int status, const char *what, const 
 	return status;
 }
 
-static int problem(struct inspect_run *run, const char *why)
+static int problem(struct inspect_segment *run, const char *why)
 {
 	if (!*run->problem)
 		snprintf(run->problem, sizeof(run->problem), "%s", why);
@@ -51,22 +51,23 @@ static int read_at(int file, void *to, size_t bytes, uint64_t offset)
 	return 0;
 }
 
-/* ---- One run ---- */
+/* ---- One segment ---- */
 
 struct reader {
-	struct inspect_run *run;
+	struct inspect_segment *run;
 	int file;
-	uint8_t *fences;
-	uint64_t fence_pages;
+	uint32_t *fence_words;
+	struct fences fences;
+	struct point from; /* records before it were merged away, and their bytes may be gone */
 	struct block_decoder decoder;
 	void *decoder_memory;
 	uint8_t *block, *scratch; /* BLOCK_MAX bytes each */
 };
 
-static int read_footer(struct reader *reader, const struct manifest_run *entry)
+static int read_footer(struct reader *reader, const struct manifest_segment *entry)
 {
-	struct inspect_run *run = reader->run;
-	struct run_footer *footer = &run->footer;
+	struct inspect_segment *run = reader->run;
+	struct segment_footer *footer = &run->footer;
 	uint8_t page[FORMAT_PAGE];
 	uint64_t hash;
 	if (run->file_bytes != entry->file_bytes || run->file_bytes < 2 * FORMAT_PAGE)
@@ -75,7 +76,7 @@ static int read_footer(struct reader *reader, const struct manifest_run *entry)
 		return problem(run, "its footer cannot be read");
 	memcpy(footer, page, sizeof(*footer));
 	memcpy(&hash, page + FORMAT_PAGE - sizeof(hash), sizeof(hash));
-	if (footer->magic != RUN_FOOTER_MAGIC ||
+	if (footer->magic != SEGMENT_FOOTER_MAGIC ||
 	    XXH3_64bits(page, FORMAT_PAGE - sizeof(hash)) != hash)
 		return problem(run, "its footer is damaged");
 	if (footer->version != FORMAT_VERSION ||
@@ -91,7 +92,7 @@ static int read_footer(struct reader *reader, const struct manifest_run *entry)
 static void *read_section(struct reader *reader, const struct format_section *section, size_t unit,
 			  const char *damaged)
 {
-	struct inspect_run *run = reader->run;
+	struct inspect_segment *run = reader->run;
 	if (!section->bytes || section->bytes % unit || section->at > run->file_bytes ||
 	    section->bytes > run->file_bytes - section->at) {
 		problem(run, damaged);
@@ -111,12 +112,23 @@ static void *read_section(struct reader *reader, const struct format_section *se
 	return bytes;
 }
 
+static int read_filter(struct reader *reader)
+{
+	const struct segment_footer *footer = &reader->run->footer;
+	uint8_t *filter = read_section(reader, &footer->filter, 8, "its filter is damaged");
+	if (!filter)
+		return -EILSEQ;
+	int status = filter_check(filter, footer->filter.bytes, footer->slices);
+	free(filter);
+	return status ? problem(reader->run, "its filter does not add up") : 0;
+}
+
 static int read_sections(struct reader *reader)
 {
-	struct inspect_run *run = reader->run;
-	const struct run_footer *footer = &run->footer;
-	struct run_space *spaces = read_section(reader, &footer->spaces, sizeof(*spaces),
-						"its list of spaces is damaged");
+	struct inspect_segment *run = reader->run;
+	const struct segment_footer *footer = &run->footer;
+	struct segment_space *spaces = read_section(reader, &footer->spaces, sizeof(*spaces),
+						    "its list of spaces is damaged");
 	if (!spaces)
 		return -EILSEQ;
 	run->n_spaces = (uint32_t)(footer->spaces.bytes / sizeof(*spaces));
@@ -124,20 +136,18 @@ static int read_sections(struct reader *reader)
 		run->n_spaces = 256;
 	memcpy(run->spaces, spaces, run->n_spaces * sizeof(*spaces));
 	free(spaces);
-	if (footer->filter.bytes) {
-		void *filter = read_section(reader, &footer->filter, FILTER_BLOCK_BYTES,
-					    "its filter is damaged");
-		if (!filter)
-			return -EILSEQ;
-		free(filter);
-	}
-	reader->fences =
-		read_section(reader, &footer->fence, FORMAT_PAGE, "its fences are damaged");
-	if (!reader->fences)
+	if (read_filter(reader))
 		return -EILSEQ;
-	reader->fence_pages = footer->fence.bytes / FORMAT_PAGE;
-	if (fence_check(reader->fences, reader->fence_pages, run->number, sizeof(struct run_header),
-			footer->data_end))
+	reader->fence_words = read_section(reader, &footer->fence, 8, "its fences are damaged");
+	if (!reader->fence_words)
+		return -EILSEQ;
+	reader->fences = (struct fences){ .separator = reader->fence_words,
+					  .start = reader->fence_words + footer->blocks,
+					  .spaces = run->spaces,
+					  .blocks = footer->blocks,
+					  .n_spaces = run->n_spaces,
+					  .data_end = footer->data_end };
+	if (footer->fence.bytes != fence_bytes(footer->blocks) || fence_check(&reader->fences))
 		return problem(run, "its fences do not add up");
 	return 0;
 }
@@ -156,7 +166,7 @@ static int open_block(struct reader *reader, const struct fence_place *place,
 			 &payload) ||
 	    block_first(cursor, payload, header->raw, header->records) ||
 	    block_next(cursor) != THERMO_OK) {
-		struct inspect_run *run = reader->run;
+		struct inspect_segment *run = reader->run;
 		if (!*run->problem)
 			snprintf(run->problem, sizeof(run->problem),
 				 "the block at byte %" PRIu64 " is damaged", place->start);
@@ -172,6 +182,7 @@ static void keep(struct inspect_key *key, const struct block_cursor *cursor)
 	memcpy(key->bytes, cursor->ident.bytes, cursor->ident.len);
 }
 
+/* Of the block in which the cursor stands on the first record. */
 static int keep_last(struct reader *reader, struct block_cursor *cursor)
 {
 	int status;
@@ -182,54 +193,60 @@ static int keep_last(struct reader *reader, struct block_cursor *cursor)
 	return status == THERMO_MISS ? 0 : problem(reader->run, "its last block is damaged");
 }
 
+/* The first block that counts. */
+static uint32_t first_block(const struct reader *reader)
+{
+	return fence_seek(&reader->fences, reader->from);
+}
+
 static int read_ends(struct reader *reader)
 {
-	struct fence_cursor at = {0, 0};
 	struct fence_place place;
 	struct block_header header;
 	struct block_cursor cursor;
-	const struct fence_page *page;
-	if (fence_place(reader->fences, reader->fence_pages, &at, &place) != THERMO_OK)
-		return problem(reader->run, "its fences name no block");
+	uint32_t block = first_block(reader);
+	if (block == reader->fences.blocks)
+		return problem(reader->run, "nothing in it counts, and the manifest names it");
+	place = fence_place(&reader->fences, block);
 	if (open_block(reader, &place, &header, &cursor))
 		return -EILSEQ;
 	keep(&reader->run->first, &cursor);
-	at.page = reader->fence_pages - 1;
-	page = (const struct fence_page *)(reader->fences + at.page * FORMAT_PAGE);
-	at.entry = page->entries - 1u;
-	if (fence_place(reader->fences, reader->fence_pages, &at, &place) != THERMO_OK)
-		return problem(reader->run, "its fences name no last block");
+	place = fence_place(&reader->fences, reader->fences.blocks - 1);
 	if (open_block(reader, &place, &header, &cursor))
 		return -EILSEQ;
 	return keep_last(reader, &cursor);
 }
 
-/* Every block: the checksum, the order inside it, and the number of records in all. */
+/* Every block that counts: the checksum, the order of records, and their number in all. */
 static int walk_blocks(struct reader *reader)
 {
-	struct inspect_run *run = reader->run;
-	struct fence_cursor at = {0, 0};
-	struct fence_place place;
+	struct inspect_segment *run = reader->run;
 	struct block_header header;
 	struct block_cursor cursor;
+	struct point before = POINT_FIRST;
 	uint64_t records = 0, tombstones = 0;
-	int status;
-	while (fence_place(reader->fences, reader->fence_pages, &at, &place) == THERMO_OK) {
+	uint32_t first = first_block(reader);
+	for (uint32_t block = first; block < reader->fences.blocks; block++) {
+		struct fence_place place = fence_place(&reader->fences, block);
 		if (open_block(reader, &place, &header, &cursor))
 			return -EILSEQ;
+		int status;
 		do {
+			struct point point = { ident_hash(&cursor.ident), cursor.ident.bytes[0] };
+			if (point_before(point, before))
+				return problem(run, "a record is out of order");
+			before = point;
 			records++;
 			tombstones += (cursor.flags & COLD_TOMBSTONE) != 0;
 			status = block_next(&cursor);
 		} while (status == THERMO_OK);
 		if (status != THERMO_MISS)
-			return problem(run, "a record is damaged or out of order");
+			return problem(run, "a record is damaged");
 		run->blocks[header.codec]++;
 		run->stored_bytes += sizeof(header) + header.stored;
 		run->raw_bytes += header.raw;
-		fence_step(reader->fences, &at);
 	}
-	if (records != run->footer.records || tombstones != run->footer.tombstones)
+	if (!first && (records != run->footer.records || tombstones != run->footer.tombstones))
 		return problem(run, "it holds another number of records than its footer says");
 	run->walked = true;
 	return 0;
@@ -238,12 +255,12 @@ static int walk_blocks(struct reader *reader)
 /* The bytes from the file's start to the end of the blocks, between blocks too. */
 static int check_data(struct reader *reader)
 {
-	struct inspect_run *run = reader->run;
+	struct inspect_segment *run = reader->run;
 	uint64_t hash = 0, end = run->footer.data_end;
-	uint8_t *piece = malloc(RUN_PIECE);
+	uint8_t *piece = malloc(FORMAT_PIECE);
 	int status = piece ? 0 : problem(run, "there is no memory to read it");
-	for (uint64_t at = 0; at < end && !status; at += RUN_PIECE) {
-		size_t n = end - at < RUN_PIECE ? end - at : RUN_PIECE;
+	for (uint64_t at = 0; at < end && !status; at += FORMAT_PIECE) {
+		size_t n = end - at < FORMAT_PIECE ? end - at : FORMAT_PIECE;
 		if (read_at(reader->file, piece, n, at))
 			status = problem(run, "its records cannot be read");
 		hash = XXH3_64bits_withSeed(piece, n, hash);
@@ -266,14 +283,14 @@ static int reader_open(struct reader *reader)
 	return 0;
 }
 
-static void read_run(struct inspect *inspect, const struct manifest_run *entry, bool walk,
-		     struct inspect_run *run)
+static void read_segment(struct inspect *inspect, const struct manifest_segment *entry,
+			 struct point from, bool walk, struct inspect_segment *run)
 {
-	struct reader reader = {.run = run, .file = -1};
+	struct reader reader = {.run = run, .file = -1, .from = from};
 	struct stat stat;
-	char name[RUN_NAME_BYTES];
+	char name[SEGMENT_NAME_BYTES];
 	run->number = entry->number;
-	run_name(entry->number, name);
+	cold_segment_name(entry->number, name);
 	reader.file = openat(inspect->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (reader.file < 0 || fstat(reader.file, &stat)) {
 		problem(run, errno == ENOENT ? "it is missing" : "it cannot be opened");
@@ -288,10 +305,11 @@ static void read_run(struct inspect *inspect, const struct manifest_run *entry, 
 			status = read_ends(&reader);
 		if (!status && walk)
 			status = walk_blocks(&reader);
-		if (!status && walk)
+		/* Of a file that was cut, some bytes may have been given back. */
+		if (!status && walk && !first_block(&reader))
 			check_data(&reader);
 	}
-	free(reader.fences);
+	free(reader.fence_words);
 	free(reader.decoder_memory);
 	free(reader.block);
 	free(reader.scratch);
@@ -347,15 +365,15 @@ static int list_strays(struct inspect *inspect)
 	while ((entry = readdir(dir))) {
 		const char *name = entry->d_name;
 		struct stat stat = {0};
-		char known[RUN_NAME_BYTES];
+		char known[SEGMENT_NAME_BYTES];
 		bool stray = strcmp(name, ".") && strcmp(name, "..") &&
 			     strcmp(name, MANIFEST_NAME) && strcmp(name, "LOCK") &&
 			     strcmp(name, IMAGE_NAME);
 		if (!strcmp(name, IMAGE_NAME) &&
 		    !fstatat(inspect->dir, name, &stat, AT_SYMLINK_NOFOLLOW))
 			inspect->image_bytes = (uint64_t)stat.st_size;
-		for (uint32_t i = 0; stray && i < inspect->manifest.n_runs; i++) {
-			run_name(inspect->manifest.runs[i].number, known);
+		for (uint32_t i = 0; stray && i < inspect->manifest.n_segments; i++) {
+			cold_segment_name(inspect->manifest.segments[i].number, known);
 			stray = strcmp(name, known) != 0;
 		}
 		if (!stray)
@@ -372,6 +390,18 @@ static int list_strays(struct inspect *inspect)
 	return 0;
 }
 
+static void read_segments(struct inspect *inspect, bool walk)
+{
+	const struct manifest *manifest = &inspect->manifest;
+	for (uint32_t i = 0, at = 0; i < manifest->n_runs; i++) {
+		const struct manifest_run *run = &manifest->runs[i];
+		struct point from = { run->from_hash, run->from_space };
+		for (uint32_t k = 0; k < run->segments; k++, at++)
+			read_segment(inspect, &manifest->segments[at], from, walk,
+				     &inspect->segments[at]);
+	}
+}
+
 int inspect_read(const char *path, bool walk, struct inspect *inspect, struct thermo_error *error)
 {
 	memset(inspect, 0, sizeof(*inspect));
@@ -386,14 +416,13 @@ int inspect_read(const char *path, bool walk, struct inspect *inspect, struct th
 	status = read_manifest(inspect, path, error);
 	if (status)
 		goto free_all;
-	inspect->runs = calloc(inspect->manifest.n_runs + 1u, sizeof(*inspect->runs));
-	status = inspect->runs ? list_strays(inspect) : -ENOMEM;
+	inspect->segments = calloc(inspect->manifest.n_segments + 1u, sizeof(*inspect->segments));
+	status = inspect->segments ? list_strays(inspect) : -ENOMEM;
 	if (status) {
 		fail(error, status, path, strerror(-status));
 		goto free_all;
 	}
-	for (uint32_t i = 0; i < inspect->manifest.n_runs; i++)
-		read_run(inspect, &inspect->manifest.runs[i], walk, &inspect->runs[i]);
+	read_segments(inspect, walk);
 	return 0;
 free_all:
 	inspect_free(inspect);
@@ -402,8 +431,8 @@ free_all:
 
 void inspect_free(struct inspect *inspect)
 {
-	free(inspect->runs);
-	inspect->runs = NULL;
+	free(inspect->segments);
+	inspect->segments = NULL;
 	if (inspect->heap) {
 		manifest_clear(&inspect->memory, &inspect->manifest);
 		heap_close(&inspect->heap);

@@ -21,12 +21,13 @@ struct inspect_key {
 	uint8_t bytes[IDENT_MAX];
 };
 
-struct inspect_run {
+/* One file of a run. */
+struct inspect_segment {
 	uint64_t number;
 	uint64_t file_bytes; /* as found */
 	bool footer_read;    /* the fields below hold */
-	struct run_footer footer;
-	struct run_space spaces[256];
+	struct segment_footer footer;
+	struct segment_space spaces[256];
 	uint32_t n_spaces;
 	struct inspect_key first, last;
 	/* by reading every block, when asked to */
@@ -52,15 +53,15 @@ struct inspect {
 	uint64_t manifest_bytes;
 	uint64_t image_bytes; /* of the hot and warm records that a clean close kept; 0 = there is
 				 none */
-	struct inspect_run *runs; /* manifest.n_runs of them, newest first */
+	struct inspect_segment *segments; /* manifest.n_segments of them, run by run, newest first */
 	struct inspect_stray strays[64];
 	uint32_t n_strays; /* may be more than fit */
-	unsigned problems; /* runs with one */
+	unsigned problems; /* segments with one */
 };
 
-/* Reads the manifest and the head of every run; walk: every block of every run too. A negative
+/* Reads the manifest and the head of every segment; walk: every block of every segment too. A negative
  * errno with *error when there is nothing to show: no such directory, no manifest, or one that
- * cannot be believed. What is wrong with a run is in its problem. */
+ * cannot be believed. What is wrong with a segment is in its problem. */
 int inspect_read(const char *path, bool walk, struct inspect *inspect, struct thermo_error *error);
 void inspect_free(struct inspect *inspect);
 

@@ -215,7 +215,7 @@ flip() {
 again() {
 	rm -rf hurt
 	cp -r cold hurt
-	run=$(find hurt -name '*.run' | sort | tail -n 1)
+	run=$(find hurt -name '*.seg' | sort | tail -n 1)
 }
 
 again
@@ -224,16 +224,16 @@ cases=$((cases + 1))
 if [ -n "$run" ]; then
 	size=$(stat -c %s "$run")
 	flip "$run" $((size - 4096)) # the footer
-	damaged 'run.*footer'
+	damaged 'seg.*footer'
 	again
 	flip "$run" $((size - 4096 + 8)) # the footer's version, and its checksum with it
-	damaged 'run'
+	damaged 'seg'
 	again
 	truncate -s $((size - 4096)) "$run"
-	damaged 'run.*length'
+	damaged 'seg.*length'
 	again
 	rm "$run"
-	damaged 'run.*missing'
+	damaged 'seg.*missing'
 	again
 	flip hurt/MANIFEST 30
 	damaged 'MANIFEST'
@@ -245,7 +245,7 @@ if [ -n "$run" ]; then
 	damaged 'MANIFEST'
 	again
 	flip "$run" 200 # a block: found when it is read, or by inspect
-	refused 1 'run.*(block|records).*damaged' inspect hurt --verify
+	refused 1 'seg.*(block|records).*damaged' inspect hurt --verify
 fi
 
 printf '%d cases, %d failed\n' "$cases" "$failed"
