@@ -45,6 +45,7 @@ struct segment {
 	uint8_t space;
 	uint8_t queue; /* enum policy_queue */
 	uint8_t klass; /* time-to-live class */
+	uint8_t lane;  /* 1: writers fill it; 0: the migrator does. Under the engine's lock */
 	/* atomic */
 	_Atomic uint8_t state;
 	_Atomic uint32_t used; /* bytes of records; only grows while OPEN */
@@ -55,7 +56,6 @@ struct segment {
 	/* under the engine's lock */
 	struct segment *prev, *next;
 	uint8_t stuck; /* some record could not leave: under migrate_lock */
-	uint8_t lane;  /* open for puts, not for the migrator */
 	uint64_t limbo_epoch;
 	uint64_t sealed_epoch; /* writers of it are gone when this has passed */
 };

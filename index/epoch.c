@@ -43,6 +43,9 @@ static struct chunk first = {.slots = first_slots, .n = FIRST_SLOTS};
 struct epoch_domain epoch_domain = {.now = 1, .fenced = true};
 _Thread_local struct epoch_slot *epoch_mine;
 
+static struct epoch_slot always_entered = {.entered = 1}; /* in no chunk: no reclaimer sees it */
+_Thread_local struct epoch_slot *epoch_quick = &always_entered;
+
 static _Thread_local uint32_t shared_depth; /* this thread's share of shared_readers */
 static _Thread_local bool over;             /* this thread's slot was freed: it is ending */
 static _Atomic uint32_t shared_readers;
@@ -72,6 +75,7 @@ static void slot_free(void *mine)
 {
 	struct epoch_slot *slot = mine;
 	epoch_mine = NULL;
+	epoch_quick = &always_entered;
 	over = true;
 	slot->depth = 0;
 	atomic_store_explicit(&slot->entered, 0, memory_order_release);
@@ -146,6 +150,8 @@ int epoch_register(void)
 		return -ENOMEM;
 	}
 	epoch_mine = slot;
+	if (slot->number < EPOCH_QUICK)
+		epoch_quick = slot;
 	return 0;
 }
 

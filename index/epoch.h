@@ -39,7 +39,8 @@ struct epoch_slot {
 	_Alignas(64) _Atomic uint64_t entered; /* 0 = outside; written by its thread only */
 	uint32_t depth;                        /* its thread only */
 	_Atomic uint32_t taken;
-	uint32_t number; /* const: of the slot, from 0 */
+	uint32_t number;         /* const: of the slot, from 0 */
+	_Atomic uint8_t nowhere; /* its thread only: takes stores that are not wanted, see lookup.c */
 };
 
 struct epoch_domain {
@@ -54,6 +55,12 @@ extern struct epoch_domain epoch_domain EPOCH_HIDDEN;
 extern EPOCH_HIDDEN
 	__attribute__((tls_model("global-dynamic"))) _Thread_local struct epoch_slot *epoch_mine;
 
+/* The same for the first EPOCH_QUICK slots; else a slot that is always entered. Never NULL, so one
+ * comparison tells that a thread has its slot, that it is outside, and that its number is small. */
+#define EPOCH_QUICK 63
+extern EPOCH_HIDDEN
+	__attribute__((tls_model("global-dynamic"))) _Thread_local struct epoch_slot *epoch_quick;
+
 /* No slot yet: takes one and enters, or counts among the shared readers and answers NULL. */
 struct epoch_slot *epoch_enter_slow(void) EPOCH_HIDDEN;
 void epoch_exit_slow(void) EPOCH_HIDDEN; /* leaves the shared readers */
@@ -64,10 +71,8 @@ void epoch_exit_slow(void) EPOCH_HIDDEN; /* leaves the shared readers */
 int epoch_register(void);
 
 /* What begin and end do for a thread that has its slot. */
-static inline void epoch_slot_enter(struct epoch_slot *slot)
+static inline void epoch_slot_mark(struct epoch_slot *slot)
 {
-	if (slot->depth++)
-		return;
 	/* Acquire: who reads number n also sees what was unlinked before n was given out. Release:
 	 * who sees this number also sees that what we did in earlier visits is over. */
 	uint64_t now = atomic_load_explicit(&epoch_domain.now, memory_order_acquire);
@@ -82,6 +87,27 @@ static inline void epoch_slot_enter(struct epoch_slot *slot)
 	else
 		atomic_signal_fence(memory_order_seq_cst);
 #endif
+}
+
+static inline void epoch_slot_enter(struct epoch_slot *slot)
+{
+	if (slot->depth++ == 0)
+		epoch_slot_mark(slot);
+}
+
+/* For a stretch of code that enters no other epoch: false, and nothing is done, if this thread must
+ * use the functions below. What is between the two may use everything of the slot but its depth. */
+static inline bool epoch_quick_enter(struct epoch_slot *quick)
+{
+	if (__builtin_expect(atomic_load_explicit(&quick->entered, memory_order_relaxed) != 0, 0))
+		return false;
+	epoch_slot_mark(quick);
+	return true;
+}
+
+static inline void epoch_quick_exit(struct epoch_slot *quick)
+{
+	atomic_store_explicit(&quick->entered, 0, memory_order_release);
 }
 
 static inline void epoch_slot_exit(struct epoch_slot *slot)

@@ -150,7 +150,7 @@ static inline uint64_t index_view(const struct index *ix)
 
 static inline uint64_t index_low_bits(uint64_t hash, uint64_t bits)
 {
-#ifdef __BMI2__
+#if defined(__BMI2__) && defined(INDEX_SIMD)
 	return _bzhi_u64(hash, (unsigned)bits); /* looks at the low byte of bits */
 #else
 	return hash & ~(~UINT64_C(0) << (uint8_t)bits);

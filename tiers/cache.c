@@ -25,7 +25,7 @@
 
 #define MIB ((uint64_t)1 << 20)
 #define POOL_MIN (8 * MIB)
-#define HEAP_MIN (2 * MIB)
+#define HEAP_MIN (4 * MIB)
 
 _Atomic uint64_t fork_generation = 1;
 
@@ -224,7 +224,7 @@ static int open_cold(struct thermo *c, struct thermo_error *error)
 	if (!o->cold_dir)
 		return 0;
 	uint64_t runs = cache_run_bytes(o->dram_bytes, o->warm_bytes);
-	uint64_t buffers = o->dram_bytes / 32 > 4 * MIB ? o->dram_bytes / 32 : 4 * MIB;
+	uint64_t buffers = o->dram_bytes / 16 > 10 * MIB ? o->dram_bytes / 16 : 10 * MIB;
 	if (buffers > 64 * MIB)
 		buffers = 64 * MIB;
 	/* One run in the making, one being published, and its sorted and encoded form. */
@@ -234,8 +234,11 @@ static int open_cold(struct thermo *c, struct thermo_error *error)
 	if (!budget_take(&c->budget, all))
 		return error_set(error, -ENOMEM, "dram: no room for filters and buffers of cold");
 	budget_init(&c->cold_budget, all);
+	/* A scan and a merge hold buffers of every run: few runs where memory is scarce. */
+	uint64_t runs_max = all / MIB < 16 ? 16 : all / MIB > 64 ? 64 : all / MIB;
 	struct cold_options cold = {
 		.dir = o->cold_dir,
+		.runs_max = (unsigned)runs_max,
 		.io = o->io,
 		.cap_bytes = o->cold_bytes,
 		.filter_bytes = o->filter_bytes,

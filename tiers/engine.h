@@ -42,7 +42,7 @@
 #define QUEUES 2  /* POLICY_SMALL, POLICY_MAIN */
 #define MEMORY_TIERS 2
 #define LANES_ALL (MEMORY_TIERS * QUEUES * CLASSES * LANES_MAX) /* of a space */
-#define SHARDS 64
+#define SHARDS (EPOCH_QUICK + 1)
 #define STRIPES 4096 /* counters of unlinked keys */
 #define RING 4096    /* candidates for promotion */
 #define AGES 1024    /* samples of (clock, time) */
@@ -68,10 +68,18 @@ struct lane {
 };
 
 struct thermo_space {
-	/* const while open, read on every call */
+	/* Read on every call, a line of its own; const while open, all but ready. Copies of what is in
+	 * cache, so that a get finds its way with fewer loads. */
 	_Alignas(64) struct thermo *cache;
-	const struct lookup_ops *lookup;
-	_Atomic uint8_t state;
+	int (*get)(struct thermo_space *space, const void *key, size_t key_len, void *value,
+		   size_t capacity, size_t *value_len);
+	struct index *index;
+	char *base;             /* where the hot tier's range begins */
+	uint64_t hash_seed;     /* key_hash_seed() of the space */
+	uint64_t identity;      /* the space in HEAD_IDENTITY */
+	_Atomic uint64_t ready; /* the cache's generation while state is SPACE_OPEN, else 0 */
+
+	_Atomic uint8_t state; /* under space_set_state */
 	uint8_t id;
 	char name[THERMO_SPACE_NAME_MAX + 1];
 	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
@@ -118,7 +126,7 @@ struct thermo {
 
 	_Alignas(128) pthread_mutex_t lock;
 	struct segment_list queue[MEMORY_TIERS][QUEUES]; /* sealed, by born */
-	_Atomic uint32_t open_segments; /* of puts; changed under lock */
+	_Atomic uint32_t open_segments; /* of lanes; changed under lock */
 	uint32_t open_segments_max;
 	uint32_t hot_extents_min, hot_extents_max; /* what balance may make of the pool's target */
 	uint32_t reserve[MEMORY_TIERS]; /* free segments that puts leave to the migrator */
@@ -170,6 +178,12 @@ struct thermo {
 	_Atomic uint32_t space_high;              /* greatest id that was ever used */
 	struct thermo_space space[THERMO_SPACES_MAX + 1]; /* by id; 0 unused */
 };
+
+/* ---- space.c ---- */
+
+/* A space that was zeroed: what follows from its cache and its id. */
+void space_init(struct thermo *c, struct thermo_space *space, uint8_t id);
+void space_set_state(struct thermo_space *space, enum space_state state);
 
 /* ---- Records in place ---- */
 
@@ -321,7 +335,9 @@ struct found {
 #define PROBES 64 /* of a batch at a time */
 struct probe {
 	uint64_t hash;
-	uint64_t view; /* of the index, when its tags were compared */
+	uint64_t view;  /* of the index, when its tags were compared */
+	uint64_t place; /* of the first match, or INDEX_NOWHERE; as long as the epoch lasts */
+	struct index_slot at;
 };
 
 struct lookup_ops {
@@ -334,17 +350,19 @@ struct lookup_ops {
 			   struct thermo_request *request);
 	/* Inside an epoch. false if not in the index. */
 	bool (*find)(const struct thermo *c, const struct key *key, struct found *found);
-	/* Two halves of a batch of at most PROBES gets, inside one epoch: probe hashes, prefetches and
-	 * marks status LOOKUP_ABSENT where no tag matches; fetch does the rest, like get. */
-	void (*probe)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
-		      struct probe *probes);
-	void (*fetch)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
-		      struct probe *probes);
+	/* Two halves of a batch of at most PROBES gets, each inside an epoch: probe hashes, prefetches
+	 * and marks status LOOKUP_ABSENT where no tag matches, and tells how many those are; fetch does
+	 * the rest, like get, and tells how many have no outcome yet (status >= LOOKUP_ABSENT). same: it
+	 * is still the epoch of the probe. */
+	unsigned (*probe)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+			  struct probe *probes);
+	unsigned (*fetch)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+			  struct probe *probes, bool same);
 };
 const struct lookup_ops *lookup_choose(void);
 
 /* ---- cache.c ---- */
-extern _Atomic uint64_t fork_generation;
+extern EPOCH_HIDDEN _Atomic uint64_t fork_generation;
 
 static inline bool cache_forked(const struct thermo *c)
 {
@@ -424,7 +442,7 @@ void write_dead(char *to, uint32_t bytes);
 void segment_note(struct segment *segment, uint64_t seq, uint64_t expires_ms);
 /* Seals what is open in the lane; under lock. */
 void segment_seal(struct thermo *c, struct segment *segment);
-struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsigned tier,
+struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
 			     unsigned queue, unsigned klass, uint32_t leave);
 void stripe_bump(struct thermo *c, uint64_t hash);
 

@@ -129,9 +129,7 @@ static int table_entry_load(struct thermo *c, const char *bytes)
 	struct thermo_space *s = &c->space[e.id];
 	if (atomic_load(&s->state) != SPACE_NONE)
 		return -EILSEQ;
-	s->cache = c;
-	s->lookup = c->lookup;
-	s->id = e.id;
+	space_init(c, s, e.id);
 	memcpy(s->name, e.name, sizeof(s->name));
 	thermo_space_options_init(&s->options);
 	s->options.kind = e.kind;
@@ -142,7 +140,7 @@ static int table_entry_load(struct thermo *c, const char *bytes)
 	atomic_store(&s->has_large, e.has_large);
 	if (atomic_load(&c->space_high) < e.id)
 		atomic_store(&c->space_high, e.id);
-	atomic_store(&s->state, SPACE_OPEN);
+	space_set_state(s, SPACE_OPEN);
 	return 0;
 }
 

@@ -76,21 +76,39 @@ INLINE uint8_t touch(const struct thermo *c, struct index_slot at)
 	return touched;
 }
 
-struct lump {
-	char bytes[32];
-};
+typedef char lump __attribute__((vector_size(32), aligned(1), may_alias));
+typedef char half_lump __attribute__((vector_size(16), aligned(1), may_alias));
 
-/* Values are mostly small: two overlapping vectors, or a few more, and no call. */
+INLINE void copy_lump(char *to, const char *from)
+{
+	*(lump *)to = *(const lump *)from;
+}
+
+#define COPY_MOST 1024 /* from here on memcpy is better */
+
+/* Values are mostly small: two overlapping vectors, or a few more, and no call up to COPY_MOST bytes. */
 INLINE void copy_value(char *to, const char *from, size_t n)
 {
 	if (likely(n - 32 <= 32)) {
-		struct lump head, tail;
-		memcpy(&head, from, 32);
-		memcpy(&tail, from + n - 32, 32);
-		memcpy(to, &head, 32);
-		memcpy(to + n - 32, &tail, 32);
+		lump head = *(const lump *)from, tail = *(const lump *)(from + n - 32);
+		*(lump *)to = head;
+		*(lump *)(to + n - 32) = tail;
+	} else if (n > 64) {
+		for (size_t at = 0; at < n - 32; at += 32)
+			copy_lump(to + at, from + at);
+		copy_lump(to + n - 32, from + n - 32);
+	} else if (n >= 16) {
+		half_lump head = *(const half_lump *)from;
+		half_lump tail = *(const half_lump *)(from + n - 16);
+		*(half_lump *)to = head;
+		*(half_lump *)(to + n - 16) = tail;
+	} else if (n >= 8) {
+		uint64_t head = load64(from), tail = load64(from + n - 8);
+		memcpy(to, &head, 8);
+		memcpy(to + n - 8, &tail, 8);
 	} else {
-		memcpy(to, from, n);
+		for (size_t at = 0; at < n; at++)
+			to[at] = from[at];
 	}
 }
 
@@ -139,7 +157,10 @@ INLINE int hit(struct thermo *c, const struct found *f, uint64_t hash, uint32_t 
 		len -= offset;
 	}
 	size_t n = likely(len <= capacity) ? len : capacity;
-	copy_value(value, from, n);
+	if (likely(n <= COPY_MOST))
+		copy_value(value, from, n);
+	else
+		memcpy(value, from, n);
 	return likely(n == len) ? THERMO_OK : THERMO_TRUNCATED;
 }
 
@@ -169,20 +190,28 @@ static __attribute__((noinline)) int get_slow(struct thermo_space *space, const 
 	return runner_get(space, key, key_len, value, capacity, value_len);
 }
 
-/* thermo_get where nothing is unusual: a thread that has its slot, the first tag match of the home
- * bucket is the key, its record is plain and in DRAM, the value fits. */
-static int get(struct thermo_space *space, const void *key, size_t key_len, void *value,
-	       size_t capacity, size_t *value_len)
+/* thermo_get where nothing is unusual: a thread that has its slot and is outside, a space that is
+ * open, the first tag match of the home bucket is the key, its record is plain and in DRAM, the value
+ * fits. Calls nothing, so that little is saved; inlined with a key length that is constant. */
+INLINE int get_quick(struct thermo_space *space, const void *key, size_t key_len, void *value,
+		     size_t capacity, size_t *value_len)
 {
-	struct thermo *c = space->cache;
-	struct epoch_slot *me = epoch_mine;
-	if (unlikely(key_len - 1 >= THERMO_KEY_MAX || !key || !value || !value_len || !me ||
-		     me->depth || me->number >= SHARDS - 1 || cache_forked(c) ||
-		     atomic_load_explicit(&space->state, memory_order_relaxed) != SPACE_OPEN))
+	struct epoch_slot *me = epoch_quick;
+	if (unlikely(!key))
 		goto slow;
-	uint64_t hash = key_hash(space->id, key, key_len, 0);
-	const struct index *ix = c->index;
-	epoch_slot_enter(me);
+	if (unlikely(!value))
+		goto slow;
+	if (unlikely(!value_len))
+		goto slow;
+	if (unlikely(key_len - 1 >= THERMO_KEY_MAX))
+		goto slow;
+	if (unlikely(!epoch_quick_enter(me)))
+		goto slow;
+	if (unlikely(atomic_load_explicit(&space->ready, memory_order_relaxed) !=
+		     atomic_load_explicit(&fork_generation, memory_order_relaxed)))
+		goto leave;
+	uint64_t hash = key_hash_seeded(space->hash_seed, key, key_len);
+	const struct index *ix = space->index;
 	struct bucket *b = index_home(ix, index_view(ix), hash);
 	unsigned mask = index_match(b, hash);
 	if (unlikely(!mask))
@@ -191,31 +220,49 @@ static int get(struct thermo_space *space, const void *key, size_t key_len, void
 	uint64_t place = index_place(b, slot);
 	if (unlikely(place >> PLACE_TIER_SHIFT)) /* warm, or gone */
 		goto leave;
-	const char *record = c->base[THERMO_HOT] + (place << 3);
+	const char *record = space->base + (place << 3);
+	/* The value's end is known from the record's head only; do not wait for it. */
+	__builtin_prefetch(record + 64);
 	uint64_t head = load64(record);
-	uint64_t identity = head_make(space->id, key_len, 0, 0);
+	uint64_t identity = space->identity + (key_len - 1);
 	if (unlikely(((head ^ identity) & (HEAD_IDENTITY | HEAD_SPECIAL)) || head >= HEAD_WIDE ||
 		     !key_equal(record + 8, key, (uint32_t)key_len)))
 		goto leave;
 	size_t len = head_value_len(head);
-	if (unlikely(len > capacity))
+	if (unlikely(len > capacity || len > COPY_MOST))
 		goto leave;
 	*value_len = len;
 	copy_value(value, record + 8 + key_len, len);
+	struct thermo *c = space->cache;
 	_Atomic uint8_t *counter = &b->counter[slot];
 	uint8_t old = atomic_load_explicit(counter, memory_order_relaxed);
 	uint8_t touched = atomic_load_explicit(&c->touched[old], memory_order_relaxed);
-	if (touched != old)
-		atomic_store_explicit(counter, touched, memory_order_relaxed);
+	counter = touched != old ? counter : &me->nowhere;
+	atomic_store_explicit(counter, touched, memory_order_relaxed);
 	_Atomic uint64_t *hits = &c->shard[me->number].hits[THERMO_HOT];
 	atomic_store_explicit(hits, atomic_load_explicit(hits, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
-	epoch_slot_exit(me);
+	epoch_quick_exit(me);
 	return THERMO_OK;
 leave:
-	epoch_slot_exit(me);
+	epoch_quick_exit(me);
 slow:
 	return get_slow(space, key, key_len, value, capacity, value_len);
+}
+
+static __attribute__((noinline)) int get_any(struct thermo_space *space, const void *key,
+					     size_t key_len, void *value, size_t capacity,
+					     size_t *value_len)
+{
+	return get_quick(space, key, key_len, value, capacity, value_len);
+}
+
+static int get(struct thermo_space *space, const void *key, size_t key_len, void *value,
+	       size_t capacity, size_t *value_len)
+{
+	if (unlikely(key_len != 16))
+		return get_any(space, key, key_len, value, capacity, value_len);
+	return get_quick(space, key, 16, value, capacity, value_len);
 }
 
 static int get_request(struct thermo *c, const struct key *key, struct thermo_request *r)
@@ -240,63 +287,118 @@ static bool find(const struct thermo *c, const struct key *key, struct found *fo
 	return find_record(c, key->hash, key->identity, key->bytes, key->len, found) != NULL;
 }
 
-static void probe(struct thermo *c, struct thermo_request *const *requests, unsigned n,
-		  struct probe *probes)
+/* From the head to the end of what is wanted; the number of lines depends on sizes only, so that the
+ * loop's end is guessed right. */
+INLINE void prefetch_record(const char *record, size_t wanted)
+{
+	__builtin_prefetch(record);
+	__builtin_prefetch(record + 64);
+	__builtin_prefetch(record + wanted - 1);
+	for (size_t at = 128; unlikely(at < wanted); at += 64)
+		__builtin_prefetch(record + at);
+}
+
+static unsigned probe(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+		      struct probe *probes)
 {
 	const struct index *ix = c->index;
 	uint64_t view = index_view(ix);
+	unsigned absent = 0;
 	for (unsigned i = 0; i < n; i++)
 		__builtin_prefetch(requests[i]->key);
 	for (unsigned i = 0; i < n; i++) {
 		const struct thermo_request *r = requests[i];
-		probes[i].hash = key_hash(r->space->id, r->key, r->key_len, 0);
+		uint64_t seed = r->space->hash_seed, hash;
+		hash = likely(r->key_len == 16) ? key_hash_seeded(seed, r->key, 16)
+						: key_hash_seeded(seed, r->key, r->key_len);
+		struct bucket *home = index_home(ix, view, hash);
+		__builtin_prefetch(home);
+		probes[i].hash = hash;
 		probes[i].view = view;
-		__builtin_prefetch(index_home(ix, view, probes[i].hash));
+		probes[i].at.bucket = home;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		struct thermo_request *r = requests[i];
-		struct bucket *home = index_home(ix, view, probes[i].hash);
-		unsigned mask = index_match(home, probes[i].hash);
+		struct probe *p = &probes[i];
+		unsigned mask = index_match(p->at.bucket, p->hash);
 		r->status = THERMO_PENDING;
+		p->place = INDEX_NOWHERE;
 		if (likely(mask)) {
-			uint64_t place = index_place(home, (unsigned)__builtin_ctz(mask));
-			if (unlikely(place == INDEX_NOWHERE))
+			p->at.slot = (unsigned)__builtin_ctz(mask);
+			p->place = index_place(p->at.bucket, p->at.slot);
+			if (unlikely(p->place == INDEX_NOWHERE))
 				continue;
-			/* From the head to the end of what is wanted: two or three lines. */
-			uintptr_t at = (uintptr_t)place_record(c, place);
-			uintptr_t end = at + 8 + r->key_len + (r->capacity < 256 ? r->capacity : 256);
-			for (at &= ~(uintptr_t)63; at < end; at += 64)
-				__builtin_prefetch((const void *)at);
-		} else if (!index_next(ix, home)) {
+			prefetch_record(place_record(c, p->place),
+					8 + r->key_len + (r->capacity < 256 ? r->capacity : 256));
+		} else if (!index_next(ix, p->at.bucket)) {
 			r->status = LOOKUP_ABSENT;
+			absent++;
 		}
 	}
+	return absent;
 }
 
-static void fetch(struct thermo *c, struct thermo_request *const *requests, unsigned n,
-		  struct probe *probes)
+/* The record of the probe's first match if it is the key's, or what find_record says. */
+INLINE const char *fetch_record(struct thermo *c, const struct thermo_request *r,
+				const struct probe *p, bool same, struct found *f)
+{
+	uint64_t identity = r->space->identity + (r->key_len - 1);
+	if (likely(same && p->place != INDEX_NOWHERE)) {
+		const char *record = place_record(c, p->place);
+		uint64_t head = load64(record);
+		if (likely(((head ^ identity) & HEAD_IDENTITY) == 0 &&
+			   key_equal(record + before_key(head), r->key, r->key_len))) {
+			f->record = record;
+			f->place = p->place;
+			f->at = p->at;
+			return record;
+		}
+	}
+	return find_record(c, p->hash, identity, r->key, r->key_len, f);
+}
+
+static unsigned fetch(struct thermo *c, struct thermo_request *const *requests, unsigned n,
+		      struct probe *probes, bool same)
 {
 	size_t warm_bytes = 0;
+	unsigned open = 0, hits = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct thermo_request *r = requests[i];
 		struct found f;
 		if (unlikely(r->status == LOOKUP_ABSENT) &&
-		    likely(index_view(c->index) == probes[i].view))
-			continue;
-		uint64_t identity = head_make(r->space->id, r->key_len, 0, 0);
-		if (unlikely(!find_record(c, probes[i].hash, identity, r->key, r->key_len, &f))) {
-			r->status = LOOKUP_ABSENT;
+		    likely(index_view(c->index) == probes[i].view)) {
+			open++;
 			continue;
 		}
-		if (unlikely(place_tier(f.place) == THERMO_WARM))
-			warm_bytes += r->capacity + 64;
+		if (unlikely(!fetch_record(c, r, &probes[i], same, &f))) {
+			r->status = LOOKUP_ABSENT;
+			open++;
+			continue;
+		}
 		r->tier = (int16_t)place_tier(f.place);
 		r->version = record_seq(place_segment(c, f.place), f.record);
-		r->status = hit(c, &f, probes[i].hash, r->key_len, r->value, r->capacity,
-				r->offset, &r->value_len);
+		uint64_t head = load64(f.record);
+		size_t len = head_value_len(head);
+		if (unlikely((head & HEAD_SPECIAL) || r->tier != THERMO_HOT || r->offset ||
+			     len > r->capacity || len > COPY_MOST)) {
+			if (r->tier == THERMO_WARM)
+				warm_bytes += r->capacity + 64;
+			r->status = hit(c, &f, probes[i].hash, r->key_len, r->value, r->capacity,
+					r->offset, &r->value_len);
+			open += r->status >= LOOKUP_ABSENT;
+			continue;
+		}
+		touch(c, f.at);
+		hits++;
+		r->value_len = len;
+		copy_value(r->value, f.record + before_key(head) + r->key_len, len);
+		r->status = THERMO_OK;
 	}
+	if (likely(hits))
+		counter_add(&cache_shard(c)->hits[THERMO_HOT], hits);
 	if (unlikely(warm_bytes))
 		provider_access(c->warm, warm_bytes); /* the misses of a batch overlap */
+	return open;
 }
 
 const struct lookup_ops PASTE(lookup_ops_, LOOKUP_ISA) = {

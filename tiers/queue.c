@@ -172,7 +172,7 @@ int thermo_cancel(struct thermo_queue *q, struct thermo_request *request)
 
 /* ---- Hints ---- */
 
-#define HINTS 64
+#define HINTS 16 /* keys that are read together; room is made between */
 
 int thermo_hint(struct thermo_space *space, const void *const *keys, const size_t *key_lens,
 		size_t n)
@@ -222,6 +222,7 @@ int thermo_hint(struct thermo_space *space, const void *const *keys, const size_
 		}
 		if (runner)
 			runner_finish_all(runner);
+		migrate_make_room(c, monotonic_ns() + 1000000);
 	}
 	if (runner)
 		runner_give(runner);

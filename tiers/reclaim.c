@@ -75,7 +75,7 @@ static char *output_reserve(struct thermo *c, struct thermo_space *space, unsign
 	if (!s || used + bytes > pool->segment_bytes) {
 		unsigned queue = out == OUT_SMALL ? POLICY_SMALL : POLICY_MAIN;
 		pthread_mutex_lock(&c->lock);
-		struct segment *next = segment_open(c, space, tier, queue, 0, 0);
+		struct segment *next = segment_begin(c, space, tier, queue, 0, 0);
 		if (next && out != OUT_MAIN_KEPT && c->reclaim->victim)
 			next->born = c->reclaim->victim->born;
 		if (next && s)

@@ -49,12 +49,16 @@ static inline uint64_t key_mix(uint64_t a, uint64_t b)
 	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static inline uint64_t key_hash(uint8_t space, const void *key, size_t len, unsigned chunk)
+static inline uint64_t key_hash_seed(uint8_t space, unsigned chunk)
+{
+	return ((uint64_t)space << 8 | chunk) * UINT64_C(0x8ebc6af09c88c6e3);
+}
+
+static inline uint64_t key_hash_seeded(uint64_t seed, const void *key, size_t len)
 {
 	const uint64_t p0 = UINT64_C(0xa0761d6478bd642f), p1 = UINT64_C(0xe7037ed1a0b428db);
-	const uint64_t p2 = UINT64_C(0x8ebc6af09c88c6e3);
 	const unsigned char *bytes = key;
-	uint64_t seed = (p0 ^ len) + ((uint64_t)space << 8 | chunk) * p2;
+	seed += p0 ^ len;
 	uint64_t a, b;
 	if (len >= 16) {
 		size_t left = len;
@@ -82,6 +86,11 @@ static inline uint64_t key_hash(uint8_t space, const void *key, size_t len, unsi
 	}
 	uint64_t mixed = key_mix(a ^ p1, b ^ seed);
 	return key_mix(mixed ^ p0, seed ^ p1);
+}
+
+static inline uint64_t key_hash(uint8_t space, const void *key, size_t len, unsigned chunk)
+{
+	return key_hash_seeded(key_hash_seed(space, chunk), key, len);
 }
 
 #endif

@@ -272,7 +272,7 @@ int thermo_get(struct thermo_space *space, const void *key, size_t key_len, void
 {
 	if (unlikely(!space))
 		return -EINVAL;
-	return space->lookup->get(space, key, key_len, value, capacity, value_len);
+	return space->get(space, key, key_len, value, capacity, value_len);
 }
 
 int thermo_get_range(struct thermo_space *space, const void *key, size_t key_len, uint64_t offset,
@@ -382,10 +382,11 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 		      struct runner **runner)
 {
 	struct probe probes[PROBES];
-	epoch_enter();
-	c->lookup->probe(c, group, n, probes);
-	epoch_exit();
-	if (c->cold) {
+	struct epoch_slot *begun = epoch_begin();
+	unsigned absent = c->lookup->probe(c, group, n, probes);
+	bool same = !absent || !c->cold;
+	if (!same) {
+		epoch_end(begun); /* starting reads may wait */
 		unsigned stay = 0;
 		for (unsigned i = 0; i < n; i++) {
 			if (group[i]->status != LOOKUP_ABSENT) {
@@ -403,10 +404,12 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 		n = stay;
 		if (*runner)
 			runner_submit(*runner);
+		begun = epoch_begin();
 	}
-	epoch_enter();
-	c->lookup->fetch(c, group, n, probes);
-	epoch_exit();
+	unsigned open = c->lookup->fetch(c, group, n, probes, same);
+	epoch_end(begun);
+	if (likely(!open))
+		return;
 	for (unsigned i = 0; i < n; i++) {
 		struct thermo_request *r = group[i];
 		if (likely(r->status < LOOKUP_ABSENT))
@@ -425,13 +428,22 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 	}
 }
 
+/* A get that request_check would let pass, at less cost; false: ask it. */
+static inline bool batch_sound(const struct thermo_request *r)
+{
+	return r->op == THERMO_OP_GET && r->space && r->key && r->value &&
+	       r->key_len - 1 < THERMO_KEY_MAX &&
+	       atomic_load_explicit(&r->space->ready, memory_order_relaxed) ==
+		       atomic_load_explicit(&fork_generation, memory_order_relaxed);
+}
+
 static int batch_check(struct thermo_request *requests, size_t n, enum thermo_op op)
 {
 	for (size_t i = 0; i < n; i++) {
 		requests[i].op = (uint16_t)op;
 		requests[i]._private = NULL;
 		requests[i]._state = 0;
-		requests[i].status = request_check(&requests[i]);
+		requests[i].status = batch_sound(&requests[i]) ? 0 : request_check(&requests[i]);
 		if (unlikely(requests[i].status == -ECHILD))
 			return -ECHILD;
 		if (requests[i].space && requests[0].space &&

@@ -6,6 +6,23 @@
 #include <sched.h>
 #include <stdio.h>
 
+void space_init(struct thermo *c, struct thermo_space *space, uint8_t id)
+{
+	space->cache = c;
+	space->get = c->lookup->get;
+	space->index = c->index;
+	space->base = c->base[THERMO_HOT];
+	space->hash_seed = key_hash_seed(id, 0);
+	space->identity = head_make(id, 1, 0, 0);
+	space->id = id;
+}
+
+void space_set_state(struct thermo_space *space, enum space_state state)
+{
+	atomic_store(&space->state, (uint8_t)state);
+	atomic_store(&space->ready, state == SPACE_OPEN ? space->cache->generation : 0);
+}
+
 static bool name_valid(const char *name)
 {
 	size_t len = name ? strnlen(name, THERMO_SPACE_NAME_MAX + 1) : 0;
@@ -50,9 +67,7 @@ static struct thermo_space *space_create(struct thermo *c, const char *name,
 		if (atomic_load(&s->state) != SPACE_NONE)
 			continue;
 		memset(s, 0, sizeof(*s));
-		s->cache = c;
-		s->lookup = c->lookup;
-		s->id = (uint8_t)id;
+		space_init(c, s, (uint8_t)id);
 		snprintf(s->name, sizeof(s->name), "%s", name);
 		s->options = *options;
 		if (atomic_load(&c->space_high) < id)
@@ -109,13 +124,13 @@ int thermo_space_open(struct thermo *c, const char *name, const struct thermo_sp
 		/* One kind and one durability so far: what differs can be changed. */
 		s->options = *options;
 	}
-	if (rc == 0 && fresh)
-		atomic_store(&s->state, SPACE_OPEN);
+	if (rc == 0 && fresh && s)
+		space_set_state(s, SPACE_OPEN);
 	pthread_mutex_unlock(&c->lock);
 	if (rc == 0 && (fresh || options))
 		rc = image_save_table(c, false, error);
 	if (rc && fresh && s)
-		atomic_store(&s->state, SPACE_NONE);
+		space_set_state(s, SPACE_NONE);
 	if (rc == 0) {
 		s->handles++;
 		*out = s;
@@ -150,6 +165,7 @@ int thermo_space_drop(struct thermo_space **space)
 	uint8_t open = SPACE_OPEN;
 	if (!atomic_compare_exchange_strong(&s->state, &open, SPACE_DROPPING))
 		return -ENOENT;
+	atomic_store(&s->ready, 0);
 	*space = NULL;
 	/* Who saw it open is inside an epoch, or waits for the device and is counted. */
 	epoch_wait(epoch_advance());
@@ -162,7 +178,7 @@ int thermo_space_drop(struct thermo_space **space)
 		rc = cold_space_drop(c->cold, s->id, atomic_load(&c->clock) + 1);
 	if (rc == 0) {
 		atomic_fetch_add(&c->clock, 2);
-		atomic_store(&s->state, SPACE_NONE);
+		space_set_state(s, SPACE_NONE);
 		rc = image_save_table(c, false, NULL);
 	}
 	pthread_mutex_unlock(&c->space_lock);

@@ -74,7 +74,7 @@ static void note_age(struct thermo *c, uint64_t ms)
 	c->age[c->ages++].ms = ms;
 }
 
-struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsigned tier,
+struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
 			     unsigned queue, unsigned klass, uint32_t leave)
 {
 	struct segment *s = pool_take(&c->pool[tier], leave);
@@ -87,10 +87,10 @@ struct segment *segment_open(struct thermo *c, struct thermo_space *space, unsig
 	s->space = space->id;
 	s->queue = (uint8_t)queue;
 	s->klass = (uint8_t)klass;
+	s->lane = 0;
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
-	s->lane = 0;
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -106,8 +106,8 @@ void segment_seal(struct thermo *c, struct segment *s)
 	s->sealed_epoch = epoch_advance();
 	atomic_store(&s->state, SEGMENT_SEALED);
 	segment_list_insert(&c->queue[s->tier][s->queue], s);
-	if (s->lane)
-		atomic_fetch_sub_explicit(&c->open_segments, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&c->open_segments, s->lane, memory_order_relaxed);
+	s->lane = 0;
 }
 
 /* Seals the open segment that was opened first, of all lanes, so that open ones stay few. */
@@ -132,22 +132,31 @@ static void seal_oldest_lane(struct thermo *c)
 		segment_seal(c, atomic_exchange(&oldest->open, NULL));
 }
 
+/* Every space has a first lane in each queue beyond the limit, while all of that is a small part of the pool:
+ * else spaces that are written in turn would seal each other's segments, hardly begun. */
+static bool too_many_open(const struct thermo *c, bool first)
+{
+	uint32_t open = atomic_load_explicit(&c->open_segments, memory_order_relaxed);
+	uint32_t most = c->pool[THERMO_HOT].extents_target * c->pool[THERMO_HOT].per_extent / 4;
+	return open >= (first && most > c->open_segments_max ? most : c->open_segments_max);
+}
+
 static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lane *lane,
 			struct segment *full, unsigned tier, unsigned queue, unsigned klass)
 {
 	bool ok = true;
 	pthread_mutex_lock(&c->lock);
 	if (atomic_load(&lane->open) == full) {
-		if (!full && c->open_segments >= c->open_segments_max)
+		if (!full && too_many_open(c, lane == &space->lane[tier][queue][0][0]))
 			seal_oldest_lane(c);
 		struct segment *s =
-			segment_open(c, space, tier, queue, klass, c->reserve[tier]);
+			segment_begin(c, space, tier, queue, klass, c->reserve[tier]);
 		ok = s != NULL;
 		if (ok) {
-			s->lane = 1;
-			atomic_fetch_add_explicit(&c->open_segments, 1, memory_order_relaxed);
 			if (full)
 				segment_seal(c, full);
+			s->lane = 1;
+			atomic_fetch_add_explicit(&c->open_segments, 1, memory_order_relaxed);
 			atomic_store_explicit(&lane->open, s, memory_order_release);
 		}
 	}

@@ -64,49 +64,80 @@ static const char *time_text(uint64_t ms, char text[32])
 
 /* ---- For people ---- */
 
-static void print_segment(const struct inspect_segment *run)
+static void print_segment(const struct inspect_segment *segment)
 {
-	char a[80], b[80], c[80];
-	const struct segment_footer *footer = &run->footer;
+	char a[80], b[80];
+	const struct segment_footer *footer = &segment->footer;
 	double records = footer->records ? (double)footer->records : 1;
-	printf("\n%016" PRIx64 ".seg  %s", run->number, size_format(run->file_bytes, a));
-	if (!run->footer_read) {
-		printf("\n  PROBLEM     %s\n", run->problem);
+	printf("  %016" PRIx64 ".seg  %s", segment->number, size_format(segment->file_bytes, a));
+	if (!segment->footer_read) {
+		printf("\n    PROBLEM   %s\n", segment->problem);
 		return;
 	}
-	printf(", written %s\n", time_text(footer->created_ms, a));
-	printf("  records     %" PRIu64 ", of them tombstones %" PRIu64 ", expiring %" PRIu64 "\n",
-	       footer->records, footer->tombstones, footer->expiring);
-	printf("  bytes       of keys and values %s, in blocks %s: %.2f of that; %u"
-	       " blocks\n",
+	printf(", written %s%s\n", time_text(footer->created_ms, a),
+	       segment->partial ? ", its beginning merged away" : "");
+	printf("    records   %" PRIu64 ", of them tombstones %" PRIu64 ", expiring %" PRIu64
+	       "; sequence %" PRIu64 " ... %" PRIu64 "\n",
+	       footer->records, footer->tombstones, footer->expiring, footer->min_seq,
+	       footer->max_seq);
+	printf("    bytes     keys and values %s, blocks %s (%.2f of that), %u blocks\n",
 	       size_format(footer->record_bytes, a), size_format(footer->data_end, b),
 	       footer->record_bytes ? (double)footer->data_end / (double)footer->record_bytes : 0,
 	       footer->blocks);
-	printf("  keys        %s ... %s\n", key_text(&run->first, a), key_text(&run->last, b));
-	printf("  sequence    %" PRIu64 " ... %" PRIu64 "\n", footer->min_seq, footer->max_seq);
-	printf("  filter      %s, %.1f bits a key; fences %s, %.2f bits a key\n",
-	       size_format(footer->filter.bytes, a), (double)footer->filter.bytes * 8 / records,
-	       size_format(footer->fence.bytes, b), (double)footer->fence.bytes * 8 / records);
-	for (uint32_t i = 0; i < run->n_spaces; i++)
-		printf("  space %-3u   %" PRIu64 " records, %u tombstones\n", run->spaces[i].space,
-		       run->spaces[i].records, run->spaces[i].tombstones);
-	if (run->walked)
-		printf("  verified    blocks: raw %" PRIu64 ", lz4 %" PRIu64 ", zstd %" PRIu64
+	printf("    keys      in order of hashes %s ... %s\n", key_text(&segment->first, a),
+	       key_text(&segment->last, b));
+	printf("    filter    %.2f bits a key in %u slices; fences %.2f bits a key\n",
+	       (double)footer->filter.bytes * 8 / records, footer->slices,
+	       (double)footer->fence.bytes * 8 / records);
+	for (uint32_t i = 0; i < segment->n_spaces; i++)
+		printf("    space %-3u %" PRIu64 " records, %u tombstones\n",
+		       segment->spaces[i].space, segment->spaces[i].records,
+		       segment->spaces[i].tombstones);
+	if (segment->walked)
+		printf("    verified  blocks: raw %" PRIu64 ", lz4 %" PRIu64 ", zstd %" PRIu64
 		       "; %s packed to %s\n",
-		       run->blocks[BLOCK_RAW], run->blocks[BLOCK_LZ4], run->blocks[BLOCK_ZSTD],
-		       size_format(run->raw_bytes, a), size_format(run->stored_bytes, c));
-	if (*run->problem)
-		printf("  PROBLEM     %s\n", run->problem);
+		       segment->blocks[BLOCK_RAW], segment->blocks[BLOCK_LZ4],
+		       segment->blocks[BLOCK_ZSTD], size_format(segment->raw_bytes, a),
+		       size_format(segment->stored_bytes, b));
+	if (*segment->problem)
+		printf("    PROBLEM   %s\n", segment->problem);
 }
 
-static void print_run(uint32_t i, const struct manifest_run *run)
+static void print_runs(const struct inspect *inspect)
 {
-	printf("\nrun %u: level %u, %u file%s, about %" PRIu64 " older records replaced", i,
-	       run->level, run->segments, run->segments == 1 ? "" : "s", run->shadowed);
-	if (run->from_hash || run->from_space)
-		printf(", from space %u, hash %016" PRIx64 " on (what is below was merged away)",
-		       run->from_space, run->from_hash);
-	printf("\n");
+	const struct manifest *manifest = &inspect->manifest;
+	const struct inspect_segment *segment = inspect->segments;
+	if (manifest->n_runs)
+		printf("runs, newest first; a search ends at the first that has the key:\n");
+	for (uint32_t i = 0; i < manifest->n_runs; i++) {
+		const struct manifest_run *run = &manifest->runs[i];
+		uint64_t bytes = 0, records = 0;
+		char a[80];
+		for (uint32_t k = 0; k < run->segments; k++) {
+			bytes += segment[k].file_bytes;
+			records += segment[k].footer.records;
+		}
+		printf("\nrun %u: level %u, %u segment%s, %s, %" PRIu64 " records\n", i + 1,
+		       run->level, run->segments, run->segments == 1 ? "" : "s",
+		       size_format(bytes, a), records);
+		for (uint32_t k = 0; k < run->segments; k++)
+			print_segment(segment++);
+	}
+}
+
+static void print_strays(const struct inspect *inspect)
+{
+	char a[80];
+	uint32_t shown = sizeof(inspect->strays) / sizeof(inspect->strays[0]);
+	shown = inspect->n_strays < shown ? inspect->n_strays : shown;
+	if (shown)
+		printf("\nnot in the manifest (the next open removes what is the cold tier's "
+		       "own):\n");
+	for (uint32_t i = 0; i < shown; i++)
+		printf("  %s  %s\n", inspect->strays[i].name,
+		       size_format(inspect->strays[i].bytes, a));
+	if (inspect->n_strays > shown)
+		printf("  and %u more\n", inspect->n_strays - shown);
 }
 
 static void print(const char *path, const struct inspect *inspect)
@@ -119,9 +150,10 @@ static void print(const char *path, const struct inspect *inspect)
 		records += inspect->segments[i].footer.records;
 		tombstones += inspect->segments[i].footer.tombstones;
 	}
-	printf("%s: a cold tier, %u run%s in %u files, %s, %" PRIu64 " records (%" PRIu64 " tombstones)\n",
-	       path, manifest->n_runs, manifest->n_runs == 1 ? "" : "s",
-	       manifest->n_segments, size_format(bytes, a), records, tombstones);
+	printf("%s: a cold tier, %u runs of %u segments, %s, %" PRIu64 " records (%" PRIu64
+	       " tombstones)\n",
+	       path, manifest->n_runs, manifest->n_segments, size_format(bytes, a), records,
+	       tombstones);
 	printf("manifest: generation %" PRIu64 ", next file %016" PRIx64
 	       ", greatest sequence %" PRIu64 ", %u bytes of the cache's own\n",
 	       manifest->generation, manifest->next_number, manifest->max_seq,
@@ -137,23 +169,8 @@ static void print(const char *path, const struct inspect *inspect)
 		printf("image:    none: the cache is open, or did not close cleanly\n");
 	if (manifest->n_keys)
 		printf("erasing:  %u keys\n", manifest->n_keys);
-	if (manifest->n_runs)
-		printf("runs, newest first; a search ends at the first that has the key:\n");
-	for (uint32_t i = 0, at = 0; i < manifest->n_runs; i++) {
-		print_run(i, &manifest->runs[i]);
-		for (uint32_t k = 0; k < manifest->runs[i].segments; k++)
-			print_segment(&inspect->segments[at++]);
-	}
-	uint32_t shown = sizeof(inspect->strays) / sizeof(inspect->strays[0]);
-	shown = inspect->n_strays < shown ? inspect->n_strays : shown;
-	if (shown)
-		printf("\nnot in the manifest (the next open removes what is the cold tier's "
-		       "own):\n");
-	for (uint32_t i = 0; i < shown; i++)
-		printf("  %s  %s\n", inspect->strays[i].name,
-		       size_format(inspect->strays[i].bytes, a));
-	if (inspect->n_strays > shown)
-		printf("  and %u more\n", inspect->n_strays - shown);
+	print_runs(inspect);
+	print_strays(inspect);
 }
 
 /* ---- For programs ---- */
@@ -163,18 +180,19 @@ static void add_number(cJSON *object, const char *name, uint64_t n)
 	cJSON_AddNumberToObject(object, name, (double)n);
 }
 
-static cJSON *json_segment(const struct inspect_segment *run)
+static cJSON *json_segment(const struct inspect_segment *segment)
 {
-	const struct segment_footer *footer = &run->footer;
+	const struct segment_footer *footer = &segment->footer;
 	char name[SEGMENT_NAME_BYTES], text[KEY_TEXT];
 	cJSON *json = cJSON_CreateObject();
-	cold_segment_name(run->number, name);
+	cold_segment_name(segment->number, name);
 	cJSON_AddStringToObject(json, "file", name);
-	add_number(json, "file_bytes", run->file_bytes);
-	if (*run->problem)
-		cJSON_AddStringToObject(json, "problem", run->problem);
-	if (!run->footer_read)
+	add_number(json, "file_bytes", segment->file_bytes);
+	if (*segment->problem)
+		cJSON_AddStringToObject(json, "problem", segment->problem);
+	if (!segment->footer_read)
 		return json;
+	cJSON_AddBoolToObject(json, "partly_merged_away", segment->partial);
 	add_number(json, "created_ms", footer->created_ms);
 	add_number(json, "records", footer->records);
 	add_number(json, "tombstones", footer->tombstones);
@@ -183,27 +201,38 @@ static cJSON *json_segment(const struct inspect_segment *run)
 	add_number(json, "data_bytes", footer->data_end);
 	add_number(json, "blocks", footer->blocks);
 	add_number(json, "filter_bytes", footer->filter.bytes);
+	add_number(json, "filter_slices", footer->slices);
 	add_number(json, "fence_bytes", footer->fence.bytes);
 	add_number(json, "min_seq", footer->min_seq);
 	add_number(json, "max_seq", footer->max_seq);
-	cJSON_AddStringToObject(json, "first_key", key_text(&run->first, text));
-	cJSON_AddStringToObject(json, "last_key", key_text(&run->last, text));
+	cJSON_AddStringToObject(json, "first_key", key_text(&segment->first, text));
+	cJSON_AddStringToObject(json, "last_key", key_text(&segment->last, text));
 	cJSON *spaces = cJSON_AddArrayToObject(json, "spaces");
-	for (uint32_t i = 0; i < run->n_spaces; i++) {
+	for (uint32_t i = 0; i < segment->n_spaces; i++) {
 		cJSON *space = cJSON_CreateObject();
-		add_number(space, "space", run->spaces[i].space);
-		add_number(space, "records", run->spaces[i].records);
-		add_number(space, "tombstones", run->spaces[i].tombstones);
+		add_number(space, "space", segment->spaces[i].space);
+		add_number(space, "records", segment->spaces[i].records);
+		add_number(space, "tombstones", segment->spaces[i].tombstones);
 		cJSON_AddItemToArray(spaces, space);
 	}
-	if (run->walked) {
+	if (segment->walked) {
 		cJSON *verified = cJSON_AddObjectToObject(json, "verified");
-		add_number(verified, "raw_blocks", run->blocks[BLOCK_RAW]);
-		add_number(verified, "lz4_blocks", run->blocks[BLOCK_LZ4]);
-		add_number(verified, "zstd_blocks", run->blocks[BLOCK_ZSTD]);
-		add_number(verified, "unpacked_bytes", run->raw_bytes);
-		add_number(verified, "packed_bytes", run->stored_bytes);
+		add_number(verified, "raw_blocks", segment->blocks[BLOCK_RAW]);
+		add_number(verified, "lz4_blocks", segment->blocks[BLOCK_LZ4]);
+		add_number(verified, "zstd_blocks", segment->blocks[BLOCK_ZSTD]);
+		add_number(verified, "unpacked_bytes", segment->raw_bytes);
+		add_number(verified, "packed_bytes", segment->stored_bytes);
 	}
+	return json;
+}
+
+static cJSON *json_run(const struct manifest_run *run, const struct inspect_segment *segments)
+{
+	cJSON *json = cJSON_CreateObject();
+	add_number(json, "level", run->level);
+	cJSON *list = cJSON_AddArrayToObject(json, "segments");
+	for (uint32_t i = 0; i < run->segments; i++)
+		cJSON_AddItemToArray(list, json_segment(&segments[i]));
 	return json;
 }
 
@@ -225,18 +254,9 @@ static int write_json(const char *path, const char *to_path, const struct inspec
 	add_number(root, "files_not_in_manifest", inspect->n_strays);
 	add_number(root, "problems", inspect->problems);
 	cJSON *runs = cJSON_AddArrayToObject(root, "runs");
-	for (uint32_t i = 0, at = 0; i < manifest->n_runs; i++) {
-		const struct manifest_run *run = &manifest->runs[i];
-		cJSON *json = cJSON_CreateObject();
-		add_number(json, "level", run->level);
-		add_number(json, "shadowed", run->shadowed);
-		add_number(json, "from_space", run->from_space);
-		add_number(json, "from_hash", run->from_hash);
-		cJSON *segments = cJSON_AddArrayToObject(json, "segments");
-		for (uint32_t k = 0; k < run->segments; k++)
-			cJSON_AddItemToArray(segments, json_segment(&inspect->segments[at++]));
-		cJSON_AddItemToArray(runs, json);
-	}
+	const struct inspect_segment *segments = inspect->segments;
+	for (uint32_t i = 0; i < manifest->n_runs; segments += manifest->runs[i++].segments)
+		cJSON_AddItemToArray(runs, json_run(&manifest->runs[i], segments));
 	char *text = cJSON_PrintUnformatted(root);
 	cJSON_Delete(root);
 	if (text)
@@ -259,12 +279,12 @@ static int report(const char *path, const char *json, bool verify)
 		status = write_json(path, json, &inspect);
 	for (uint32_t i = 0; !status && i < inspect.manifest.n_segments; i++)
 		if (*inspect.segments[i].problem)
-			status = cli_fail("inspect",
-					  "%s/%016" PRIx64 ".seg: %s (%u of %u segments have a "
-					  "problem; restore them from a copy)",
-					  path, inspect.segments[i].number,
-					  inspect.segments[i].problem,
-					  inspect.problems, inspect.manifest.n_segments);
+			status = cli_fail(
+				"inspect",
+				"%s/%016" PRIx64 ".seg: %s (%u of %u segments have a problem; "
+				"restore them from a copy)",
+				path, inspect.segments[i].number, inspect.segments[i].problem,
+				inspect.problems, inspect.manifest.n_segments);
 	inspect_free(&inspect);
 	return status;
 }

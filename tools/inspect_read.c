@@ -27,10 +27,10 @@ static int fail(struct thermo_error *error, int status, const char *what, const 
 	return status;
 }
 
-static int problem(struct inspect_segment *run, const char *why)
+static int problem(struct inspect_segment *segment, const char *why)
 {
-	if (!*run->problem)
-		snprintf(run->problem, sizeof(run->problem), "%s", why);
+	if (!*segment->problem)
+		snprintf(segment->problem, sizeof(segment->problem), "%s", why);
 	return -EILSEQ;
 }
 
@@ -54,11 +54,11 @@ static int read_at(int file, void *to, size_t bytes, uint64_t offset)
 /* ---- One segment ---- */
 
 struct reader {
-	struct inspect_segment *run;
+	struct inspect_segment *segment;
 	int file;
-	uint32_t *fence_words;
+	uint32_t *fence_bytes;
 	struct fences fences;
-	struct point from; /* records before it were merged away, and their bytes may be gone */
+	struct point from; /* of its run: what is before it does not count */
 	struct block_decoder decoder;
 	void *decoder_memory;
 	uint8_t *block, *scratch; /* BLOCK_MAX bytes each */
@@ -66,25 +66,25 @@ struct reader {
 
 static int read_footer(struct reader *reader, const struct manifest_segment *entry)
 {
-	struct inspect_segment *run = reader->run;
-	struct segment_footer *footer = &run->footer;
+	struct inspect_segment *segment = reader->segment;
+	struct segment_footer *footer = &segment->footer;
 	uint8_t page[FORMAT_PAGE];
 	uint64_t hash;
-	if (run->file_bytes != entry->file_bytes || run->file_bytes < 2 * FORMAT_PAGE)
-		return problem(run, "its length is not the one in the manifest");
-	if (read_at(reader->file, page, sizeof(page), run->file_bytes - FORMAT_PAGE))
-		return problem(run, "its footer cannot be read");
+	if (segment->file_bytes != entry->file_bytes || segment->file_bytes < 2 * FORMAT_PAGE)
+		return problem(segment, "its length is not the one in the manifest");
+	if (read_at(reader->file, page, sizeof(page), segment->file_bytes - FORMAT_PAGE))
+		return problem(segment, "its footer cannot be read");
 	memcpy(footer, page, sizeof(*footer));
 	memcpy(&hash, page + FORMAT_PAGE - sizeof(hash), sizeof(hash));
 	if (footer->magic != SEGMENT_FOOTER_MAGIC ||
 	    XXH3_64bits(page, FORMAT_PAGE - sizeof(hash)) != hash)
-		return problem(run, "its footer is damaged");
+		return problem(segment, "its footer is damaged");
 	if (footer->version != FORMAT_VERSION ||
 	    (footer->features.incompat & ~FORMAT_INCOMPAT_KNOWN))
-		return problem(run, "it is of a version that this program does not know");
+		return problem(segment, "it is of a version that this program does not know");
 	if (hash != entry->footer_hash || footer->number != entry->number)
-		return problem(run, "it is not the file that the manifest means");
-	run->footer_read = true;
+		return problem(segment, "it is not the file that the manifest means");
+	segment->footer_read = true;
 	return 0;
 }
 
@@ -92,63 +92,75 @@ static int read_footer(struct reader *reader, const struct manifest_segment *ent
 static void *read_section(struct reader *reader, const struct format_section *section, size_t unit,
 			  const char *damaged)
 {
-	struct inspect_segment *run = reader->run;
-	if (!section->bytes || section->bytes % unit || section->at > run->file_bytes ||
-	    section->bytes > run->file_bytes - section->at) {
-		problem(run, damaged);
+	struct inspect_segment *segment = reader->segment;
+	if (!section->bytes || section->bytes % unit || section->at > segment->file_bytes ||
+	    section->bytes > segment->file_bytes - section->at) {
+		problem(segment, damaged);
 		return NULL;
 	}
 	void *bytes = malloc(section->bytes);
 	if (!bytes) {
-		problem(run, "there is no memory to read it");
+		problem(segment, "there is no memory to read it");
 		return NULL;
 	}
 	if (read_at(reader->file, bytes, section->bytes, section->at) ||
 	    XXH3_64bits(bytes, section->bytes) != section->hash) {
-		problem(run, damaged);
+		problem(segment, damaged);
 		free(bytes);
 		return NULL;
 	}
 	return bytes;
 }
 
-static int read_filter(struct reader *reader)
+static int read_spaces(struct reader *reader)
 {
-	const struct segment_footer *footer = &reader->run->footer;
-	uint8_t *filter = read_section(reader, &footer->filter, 8, "its filter is damaged");
-	if (!filter)
+	struct inspect_segment *segment = reader->segment;
+	struct segment_space *spaces = read_section(
+		reader, &segment->footer.spaces, sizeof(*spaces), "its list of spaces is damaged");
+	if (!spaces)
 		return -EILSEQ;
-	int status = filter_check(filter, footer->filter.bytes, footer->slices);
-	free(filter);
-	return status ? problem(reader->run, "its filter does not add up") : 0;
+	segment->n_spaces = (uint32_t)(segment->footer.spaces.bytes / sizeof(*spaces));
+	if (segment->n_spaces <= 256)
+		memcpy(segment->spaces, spaces, segment->n_spaces * sizeof(*spaces));
+	free(spaces);
+	if (segment->n_spaces <= 256)
+		return 0;
+	segment->n_spaces = 0;
+	return problem(segment, "its list of spaces is damaged");
 }
 
 static int read_sections(struct reader *reader)
 {
-	struct inspect_segment *run = reader->run;
-	const struct segment_footer *footer = &run->footer;
-	struct segment_space *spaces = read_section(reader, &footer->spaces, sizeof(*spaces),
-						    "its list of spaces is damaged");
-	if (!spaces)
+	struct inspect_segment *segment = reader->segment;
+	const struct segment_footer *footer = &segment->footer;
+	if (read_spaces(reader))
 		return -EILSEQ;
-	run->n_spaces = (uint32_t)(footer->spaces.bytes / sizeof(*spaces));
-	if (run->n_spaces > 256)
-		run->n_spaces = 256;
-	memcpy(run->spaces, spaces, run->n_spaces * sizeof(*spaces));
-	free(spaces);
-	if (read_filter(reader))
+	if (footer->filter.bytes) {
+		void *filter = read_section(reader, &footer->filter, 1, "its filter is damaged");
+		if (!filter)
+			return -EILSEQ;
+		free(filter);
+	}
+	if (!footer->blocks || footer->fence.bytes != fence_bytes(footer->blocks))
+		return problem(segment, "its fences are damaged");
+	reader->fence_bytes =
+		read_section(reader, &footer->fence, fence_bytes(1), "its fences are damaged");
+	if (!reader->fence_bytes)
 		return -EILSEQ;
-	reader->fence_words = read_section(reader, &footer->fence, 8, "its fences are damaged");
-	if (!reader->fence_words)
-		return -EILSEQ;
-	reader->fences = (struct fences){ .separator = reader->fence_words,
-					  .start = reader->fence_words + footer->blocks,
-					  .spaces = run->spaces,
-					  .blocks = footer->blocks,
-					  .n_spaces = run->n_spaces,
-					  .data_end = footer->data_end };
-	if (footer->fence.bytes != fence_bytes(footer->blocks) || fence_check(&reader->fences))
-		return problem(run, "its fences do not add up");
+	reader->fences = (struct fences){
+		.separator = reader->fence_bytes,
+		.start = reader->fence_bytes + footer->blocks,
+		.spaces = segment->spaces,
+		.blocks = footer->blocks,
+		.n_spaces = segment->n_spaces,
+		.data_end = footer->data_end,
+	};
+	if (fence_check(&reader->fences))
+		return problem(segment, "its fences do not add up");
+	segment->partial =
+		segment->n_spaces && point_before((struct point){segment->spaces[0].first_hash,
+								 segment->spaces[0].space},
+						  reader->from);
 	return 0;
 }
 
@@ -161,14 +173,14 @@ static int open_block(struct reader *reader, const struct fence_place *place,
 	if (len > BLOCK_MAX)
 		len = BLOCK_MAX;
 	if (read_at(reader->file, reader->block, len, place->start) ||
-	    block_check(reader->block, len, reader->run->number, place->start, header) ||
+	    block_check(reader->block, len, reader->segment->number, place->start, header) ||
 	    block_unpack(&reader->decoder, header, reader->block, reader->scratch, BLOCK_MAX,
 			 &payload) ||
 	    block_first(cursor, payload, header->raw, header->records) ||
 	    block_next(cursor) != THERMO_OK) {
-		struct inspect_segment *run = reader->run;
-		if (!*run->problem)
-			snprintf(run->problem, sizeof(run->problem),
+		struct inspect_segment *segment = reader->segment;
+		if (!*segment->problem)
+			snprintf(segment->problem, sizeof(segment->problem),
 				 "the block at byte %" PRIu64 " is damaged", place->start);
 		return -EILSEQ;
 	}
@@ -182,92 +194,93 @@ static void keep(struct inspect_key *key, const struct block_cursor *cursor)
 	memcpy(key->bytes, cursor->ident.bytes, cursor->ident.len);
 }
 
-/* Of the block in which the cursor stands on the first record. */
 static int keep_last(struct reader *reader, struct block_cursor *cursor)
 {
 	int status;
 	do {
-		keep(&reader->run->last, cursor);
+		keep(&reader->segment->last, cursor);
 		status = block_next(cursor);
 	} while (status == THERMO_OK);
-	return status == THERMO_MISS ? 0 : problem(reader->run, "its last block is damaged");
+	return status == THERMO_MISS ? 0 : problem(reader->segment, "its last block is damaged");
 }
 
-/* The first block that counts. */
-static uint32_t first_block(const struct reader *reader)
-{
-	return fence_seek(&reader->fences, reader->from);
-}
-
+/* The first record and the last one that count. */
 static int read_ends(struct reader *reader)
 {
-	struct fence_place place;
 	struct block_header header;
 	struct block_cursor cursor;
-	uint32_t block = first_block(reader);
-	if (block == reader->fences.blocks)
-		return problem(reader->run, "nothing in it counts, and the manifest names it");
-	place = fence_place(&reader->fences, block);
+	uint32_t first = fence_seek(&reader->fences, reader->from);
+	if (first >= reader->fences.blocks)
+		return problem(reader->segment, "none of its records count");
+	struct fence_place place = fence_place(&reader->fences, first);
 	if (open_block(reader, &place, &header, &cursor))
 		return -EILSEQ;
-	keep(&reader->run->first, &cursor);
+	keep(&reader->segment->first, &cursor);
 	place = fence_place(&reader->fences, reader->fences.blocks - 1);
 	if (open_block(reader, &place, &header, &cursor))
 		return -EILSEQ;
 	return keep_last(reader, &cursor);
 }
 
-/* Every block that counts: the checksum, the order of records, and their number in all. */
+/* The records of one block that was opened: their order, and that they are where their hash says.
+ */
+static int walk_block(struct reader *reader, struct block_cursor *cursor, struct point *before,
+		      uint64_t *records, uint64_t *tombstones)
+{
+	int status;
+	do {
+		struct point point = {ident_hash(&cursor->ident), cursor->ident.bytes[0]};
+		if (point_before(point, *before))
+			return problem(reader->segment, "a record is out of order");
+		*before = point;
+		++*records;
+		*tombstones += (cursor->flags & COLD_TOMBSTONE) != 0;
+		status = block_next(cursor);
+	} while (status == THERMO_OK);
+	return status == THERMO_MISS ? 0 : problem(reader->segment, "a record is damaged");
+}
+
+/* Every block that counts. */
 static int walk_blocks(struct reader *reader)
 {
-	struct inspect_segment *run = reader->run;
+	struct inspect_segment *segment = reader->segment;
 	struct block_header header;
 	struct block_cursor cursor;
 	struct point before = POINT_FIRST;
 	uint64_t records = 0, tombstones = 0;
-	uint32_t first = first_block(reader);
-	for (uint32_t block = first; block < reader->fences.blocks; block++) {
+	uint32_t block = fence_seek(&reader->fences, reader->from);
+	for (; block < reader->fences.blocks; block++) {
 		struct fence_place place = fence_place(&reader->fences, block);
-		if (open_block(reader, &place, &header, &cursor))
+		if (open_block(reader, &place, &header, &cursor) ||
+		    walk_block(reader, &cursor, &before, &records, &tombstones))
 			return -EILSEQ;
-		int status;
-		do {
-			struct point point = { ident_hash(&cursor.ident), cursor.ident.bytes[0] };
-			if (point_before(point, before))
-				return problem(run, "a record is out of order");
-			before = point;
-			records++;
-			tombstones += (cursor.flags & COLD_TOMBSTONE) != 0;
-			status = block_next(&cursor);
-		} while (status == THERMO_OK);
-		if (status != THERMO_MISS)
-			return problem(run, "a record is damaged");
-		run->blocks[header.codec]++;
-		run->stored_bytes += sizeof(header) + header.stored;
-		run->raw_bytes += header.raw;
+		segment->blocks[header.codec]++;
+		segment->stored_bytes += sizeof(header) + header.stored;
+		segment->raw_bytes += header.raw;
 	}
-	if (!first && (records != run->footer.records || tombstones != run->footer.tombstones))
-		return problem(run, "it holds another number of records than its footer says");
-	run->walked = true;
+	if (!segment->partial &&
+	    (records != segment->footer.records || tombstones != segment->footer.tombstones))
+		return problem(segment, "it holds another number of records than its footer says");
+	segment->walked = true;
 	return 0;
 }
 
 /* The bytes from the file's start to the end of the blocks, between blocks too. */
 static int check_data(struct reader *reader)
 {
-	struct inspect_segment *run = reader->run;
-	uint64_t hash = 0, end = run->footer.data_end;
+	struct inspect_segment *segment = reader->segment;
+	uint64_t hash = 0, end = segment->footer.data_end;
 	uint8_t *piece = malloc(FORMAT_PIECE);
-	int status = piece ? 0 : problem(run, "there is no memory to read it");
+	int status = piece ? 0 : problem(segment, "there is no memory to read it");
 	for (uint64_t at = 0; at < end && !status; at += FORMAT_PIECE) {
 		size_t n = end - at < FORMAT_PIECE ? end - at : FORMAT_PIECE;
 		if (read_at(reader->file, piece, n, at))
-			status = problem(run, "its records cannot be read");
+			status = problem(segment, "its records cannot be read");
 		hash = XXH3_64bits_withSeed(piece, n, hash);
 	}
 	free(piece);
-	if (!status && hash != run->footer.data_hash)
-		status = problem(run, "its records are damaged");
+	if (!status && hash != segment->footer.data_hash)
+		status = problem(segment, "its records are damaged");
 	return status;
 }
 
@@ -279,43 +292,48 @@ static int reader_open(struct reader *reader)
 	reader->scratch = malloc(BLOCK_MAX);
 	if (!reader->decoder_memory || !reader->block || !reader->scratch ||
 	    block_decoder_init(&reader->decoder, reader->decoder_memory, bytes))
-		return problem(reader->run, "there is no memory to read it");
+		return problem(reader->segment, "there is no memory to read it");
 	return 0;
 }
 
-static void read_segment(struct inspect *inspect, const struct manifest_segment *entry,
-			 struct point from, bool walk, struct inspect_segment *run)
+static int read_file(struct reader *reader, const struct manifest_segment *entry, bool walk)
 {
-	struct reader reader = {.run = run, .file = -1, .from = from};
+	int status = read_footer(reader, entry);
+	if (!status)
+		status = reader_open(reader);
+	if (!status)
+		status = read_sections(reader);
+	if (!status)
+		status = read_ends(reader);
+	if (!status && walk)
+		status = walk_blocks(reader);
+	if (!status && walk && !reader->segment->partial)
+		status = check_data(reader);
+	return status;
+}
+
+static void read_segment(struct inspect *inspect, const struct manifest_segment *entry,
+			 struct point from, bool walk, struct inspect_segment *segment)
+{
+	struct reader reader = {.segment = segment, .file = -1, .from = from};
 	struct stat stat;
 	char name[SEGMENT_NAME_BYTES];
-	run->number = entry->number;
+	segment->number = entry->number;
 	cold_segment_name(entry->number, name);
 	reader.file = openat(inspect->dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (reader.file < 0 || fstat(reader.file, &stat)) {
-		problem(run, errno == ENOENT ? "it is missing" : "it cannot be opened");
+		problem(segment, errno == ENOENT ? "it is missing" : "it cannot be opened");
 	} else {
-		run->file_bytes = (uint64_t)stat.st_size;
-		int status = read_footer(&reader, entry);
-		if (!status)
-			status = reader_open(&reader);
-		if (!status)
-			status = read_sections(&reader);
-		if (!status)
-			status = read_ends(&reader);
-		if (!status && walk)
-			status = walk_blocks(&reader);
-		/* Of a file that was cut, some bytes may have been given back. */
-		if (!status && walk && !first_block(&reader))
-			check_data(&reader);
+		segment->file_bytes = (uint64_t)stat.st_size;
+		read_file(&reader, entry, walk);
 	}
-	free(reader.fence_words);
+	free(reader.fence_bytes);
 	free(reader.decoder_memory);
 	free(reader.block);
 	free(reader.scratch);
 	if (reader.file >= 0)
 		close(reader.file);
-	inspect->problems += *run->problem != 0;
+	inspect->problems += *segment->problem != 0;
 }
 
 /* ---- The directory ---- */
@@ -390,18 +408,6 @@ static int list_strays(struct inspect *inspect)
 	return 0;
 }
 
-static void read_segments(struct inspect *inspect, bool walk)
-{
-	const struct manifest *manifest = &inspect->manifest;
-	for (uint32_t i = 0, at = 0; i < manifest->n_runs; i++) {
-		const struct manifest_run *run = &manifest->runs[i];
-		struct point from = { run->from_hash, run->from_space };
-		for (uint32_t k = 0; k < run->segments; k++, at++)
-			read_segment(inspect, &manifest->segments[at], from, walk,
-				     &inspect->segments[at]);
-	}
-}
-
 int inspect_read(const char *path, bool walk, struct inspect *inspect, struct thermo_error *error)
 {
 	memset(inspect, 0, sizeof(*inspect));
@@ -416,13 +422,19 @@ int inspect_read(const char *path, bool walk, struct inspect *inspect, struct th
 	status = read_manifest(inspect, path, error);
 	if (status)
 		goto free_all;
-	inspect->segments = calloc(inspect->manifest.n_segments + 1u, sizeof(*inspect->segments));
+	const struct manifest *manifest = &inspect->manifest;
+	inspect->segments = calloc(manifest->n_segments + 1u, sizeof(*inspect->segments));
 	status = inspect->segments ? list_strays(inspect) : -ENOMEM;
 	if (status) {
 		fail(error, status, path, strerror(-status));
 		goto free_all;
 	}
-	read_segments(inspect, walk);
+	for (uint32_t run = 0, at = 0; run < manifest->n_runs; run++) {
+		struct point from = {manifest->runs[run].from_hash, manifest->runs[run].from_space};
+		for (uint32_t i = 0; i < manifest->runs[run].segments; i++, at++)
+			read_segment(inspect, &manifest->segments[at], from, walk,
+				     &inspect->segments[at]);
+	}
 	return 0;
 free_all:
 	inspect_free(inspect);

@@ -21,7 +21,6 @@ struct inspect_key {
 	uint8_t bytes[IDENT_MAX];
 };
 
-/* One file of a run. */
 struct inspect_segment {
 	uint64_t number;
 	uint64_t file_bytes; /* as found */
@@ -29,7 +28,8 @@ struct inspect_segment {
 	struct segment_footer footer;
 	struct segment_space spaces[256];
 	uint32_t n_spaces;
-	struct inspect_key first, last;
+	struct inspect_key first, last; /* in the order of hashes */
+	bool partial; /* merged away below its run's start: what was there may be a hole by now */
 	/* by reading every block, when asked to */
 	bool walked;
 	uint64_t blocks[3]; /* by enum block_codec */
@@ -53,13 +53,13 @@ struct inspect {
 	uint64_t manifest_bytes;
 	uint64_t image_bytes; /* of the hot and warm records that a clean close kept; 0 = there is
 				 none */
-	struct inspect_segment *segments; /* manifest.n_segments of them, run by run, newest first */
+	struct inspect_segment *segments; /* manifest.n_segments of them: of the newest run first */
 	struct inspect_stray strays[64];
 	uint32_t n_strays; /* may be more than fit */
 	unsigned problems; /* segments with one */
 };
 
-/* Reads the manifest and the head of every segment; walk: every block of every segment too. A negative
+/* Reads the manifest and the head of every segment; walk: every block of each too. A negative
  * errno with *error when there is nothing to show: no such directory, no manifest, or one that
  * cannot be believed. What is wrong with a segment is in its problem. */
 int inspect_read(const char *path, bool walk, struct inspect *inspect, struct thermo_error *error);

@@ -99,7 +99,8 @@ static void append_frame(struct connection *self, uint8_t op, uint32_t opaque, c
 	append(self, &frame, sizeof(frame));
 	if (set)
 		append(self, zeroes, 8);
-	append(self, key, key_len);
+	if (key_len)
+		append(self, key, key_len);
 	if (len)
 		append(self, value, len);
 }

@@ -136,7 +136,7 @@ static uint64_t pack_all(struct items *items, struct packer *packer)
 	static struct block_cursor cursor;
 	struct block_decoder decoder;
 	struct packed packed;
-	uint64_t at = 64, wide = 0;
+	uint64_t at = 64;
 	uint32_t added = 0, seen = 0;
 	CU_ASSERT_FATAL(block_decoder_bytes() <= sizeof(decoder_memory));
 	CU_ASSERT_EQUAL_FATAL(block_decoder_init(&decoder, decoder_memory, sizeof(decoder_memory)), 0);
@@ -180,7 +180,6 @@ static uint64_t pack_all(struct items *items, struct packer *packer)
 			CU_ASSERT_EQUAL(block_find(&cursor, &items->ident[seen + packed.records]),
 					THERMO_MISS);
 		}
-		wide += at / FORMAT_PAGE != (at + len - 1) / FORMAT_PAGE;
 		at += len;
 		seen += packed.records;
 		if (!alone)
@@ -239,9 +238,9 @@ static void decode_mutated_blocks_no_harm(void)
 		    !block_unpack(&decoder, &header, exact, scratch, sizeof(scratch), &got) &&
 		    !block_first(&cursor, got, header.raw, header.records)) {
 			int status;
-			uint32_t n = 0;
+			volatile uint32_t n = 0; /* reads every value */
 			while (!(status = block_next(&cursor)))
-				n += cursor.value_len ? cursor.value[cursor.value_len - 1] & 0 : 1;
+				n = n + (cursor.value_len ? cursor.value[cursor.value_len - 1] : 1u);
 			CU_ASSERT(status == THERMO_MISS || status == -EILSEQ);
 			ends++;
 		}

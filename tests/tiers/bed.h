@@ -35,7 +35,8 @@ static inline void bed_init(struct bed *bed, bool warm, bool cold)
 	memset(bed, 0, sizeof(*bed));
 	atomic_store(&bed->clock_ms, UINT64_C(1700000000000));
 	thermo_options_init(&bed->options);
-	bed->options.dram_bytes = cold ? 32 * MIB : 20 * MIB;
+	bed->options.dram_bytes = cold ? 40 * MIB : 20 * MIB;
+	bed->options.filter_bytes = cold ? 10 * MIB : 0; /* and buffers for what a test does at once */
 	bed->options.warm_bytes = warm ? 8 * MIB : 0;
 	bed->options.warm = "dram";
 	bed->options.clock_ms = bed_clock;
@@ -145,8 +146,11 @@ static inline uint32_t bed_count(struct thermo_space *space, uint32_t n, size_t 
 static inline void bed_fill(struct thermo_space *space, uint32_t n, size_t len)
 {
 	uint32_t bad = 0;
-	for (uint32_t i = 0; i < n; i++)
-		bad += bed_put(space, i, i + 1, len) != THERMO_OK;
+	for (uint32_t i = 0; i < n; i++) {
+		int rc = bed_put(space, i, i + 1, len);
+		if (rc != THERMO_OK && !bad++)
+			printf("  put of key %u: %d (%s)\n", i, rc, thermo_strerror(rc));
+	}
 	CU_ASSERT_EQUAL(bad, 0);
 }
 

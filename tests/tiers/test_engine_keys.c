@@ -22,8 +22,8 @@ static void push_down(struct bed *bed)
 	if (bed->cold) {
 		CU_ASSERT_EQUAL(thermo_drain(bed->cache, THERMO_WARM, INT64_C(10000000000), NULL), 0);
 		/* A drained DRAM keeps what its least size holds: newer records push that down. */
-		for (uint32_t i = 0; i < 1200; i++)
-			bed_put(bed->space, 900000 + i, 1, 16000);
+		for (uint32_t i = 0; i < 1600; i++)
+			bed_put(bed->space, 900000 + i, 1, 10000);
 	}
 }
 

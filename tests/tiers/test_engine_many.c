@@ -5,7 +5,7 @@
 #include <poll.h>
 #include <pthread.h>
 
-#define MANY 5000u
+#define MANY 8000u
 #define MANY_LEN 5000u
 #define GROUP 200u
 
@@ -22,14 +22,14 @@ struct group {
 	char buffer[GROUP][MANY_LEN];
 };
 
-/* Every 23rd key, every fifth of them one that is not there. */
+/* Every 37th key, every fifth of them one that is not there. */
 static struct group *group_make(struct bed *bed)
 {
 	struct group *g = calloc(1, sizeof(*g));
 	CU_ASSERT_PTR_NOT_NULL_FATAL(g);
 	for (uint32_t i = 0; i < GROUP; i++) {
 		struct thermo_request *r = g->list[i] = &g->request[i];
-		uint32_t number = i * 23 + (i % 5 == 4 ? 1000000 : 0);
+		uint32_t number = i * 37 + (i % 5 == 4 ? 1000000 : 0);
 		r->space = bed->space;
 		r->key = g->key[i];
 		r->key_len = (uint32_t)bed_key(number, g->key[i]);
@@ -54,6 +54,11 @@ static unsigned wrong_answers(const struct group *g, bool may_pend)
 			bad += r->status != THERMO_OK || r->value_len != MANY_LEN || r->tier < 0 ||
 			       r->tier > THERMO_COLD || r->version == 0 ||
 			       !value_is(r->value, 0, MANY_LEN, r->user_data + 1, &wrong);
+		if (bad)
+			printf("  request %u: status %d, %zu bytes, tier %d, version %llu\n", i, r->status,
+			       r->value_len, r->tier, (unsigned long long)r->version);
+		if (bad)
+			break;
 	}
 	return bad;
 }
@@ -288,11 +293,12 @@ static void hint_cold_keys_come_to_dram(void)
 			cold++;
 	}
 	CU_ASSERT_FATAL(cold == 100);
+	thermo_settle(bed.cache, INT64_C(5000000000)); /* promotion takes room that is there, it makes none */
 	CU_ASSERT_EQUAL(thermo_hint(bed.space, keys, lens, 100), THERMO_OK);
 	for (unsigned i = 0; i < 100; i++)
 		up += thermo_exists(bed.space, keys[i], lens[i], &info) == THERMO_OK &&
 		      info.tier != THERMO_COLD;
-	CU_ASSERT(up > 50); /* as far as there was room */
+	CU_ASSERT(up > 20); /* as far as there was room */
 	lens[3] = 0;
 	CU_ASSERT_EQUAL(thermo_hint(bed.space, keys, lens, 100), -EINVAL);
 	CU_ASSERT_EQUAL(thermo_hint(bed.space, NULL, NULL, 0), THERMO_OK);
@@ -323,6 +329,8 @@ static uint32_t iterate(struct bed *bed, const char *prefix, uint8_t *seen, uint
 		visits++;
 	}
 	CU_ASSERT_EQUAL(rc, THERMO_MISS);
+	if (rc != THERMO_MISS)
+		printf("  iteration ends with %d\n", rc);
 	CU_ASSERT_EQUAL(thermo_iter_close(&iter), THERMO_OK);
 	CU_ASSERT_PTR_NULL(iter);
 	return visits;
@@ -458,13 +466,13 @@ static void use_by_many_short_threads_works(void)
 	struct bed bed;
 	bed_make(&bed, false, false);
 	for (uint32_t i = 0; i < 300; i++) {
-		struct one one = {bed.space, i % 5 + 1, 0};
+		struct one one = {bed.space, i + 1, 0};
 		pthread_t thread;
 		CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, i % 50 ? write_others : crowd,
 						     i % 50 ? (void *)&(struct churn){&bed, true}
 							    : (void *)&one), 0);
 		pthread_join(thread, NULL);
-		CU_ASSERT_EQUAL(i % 250 == 0 ? one.bad : 0, 0);
+		CU_ASSERT_EQUAL(one.bad, 0);
 	}
 	bed_end(&bed);
 }

@@ -16,19 +16,19 @@ static void resize_within_limits_moves_the_cap(void)
 	bed.options.dram_max_bytes = 64 * MIB;
 	bed.options.warm_max_bytes = 32 * MIB;
 	CU_ASSERT_EQUAL_FATAL(bed_open(&bed), 0);
-	bed_fill(bed.space, 4000, 5000);
+	bed_fill(bed.space, 6000, 5000);
 	CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_WARM, 32 * MIB, LONG_NS, &bed.error), 0);
 	CU_ASSERT_EQUAL(bed_stats(&bed).tier[THERMO_WARM].used_bytes, 32 * MIB);
 	CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_HOT, 64 * MIB, LONG_NS, &bed.error), 0);
 	CU_ASSERT(bed_stats(&bed).dram_used_bytes <= 64 * MIB);
-	CU_ASSERT(bed_stats(&bed).tier[THERMO_HOT].used_bytes > 40 * MIB);
-	CU_ASSERT_EQUAL(bed_count(bed.space, 4000, 5000), 4000);
+	CU_ASSERT(bed_stats(&bed).tier[THERMO_HOT].used_bytes > 32 * MIB);
+	CU_ASSERT_EQUAL(bed_count(bed.space, 6000, 5000), 6000);
 	CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_WARM, 8 * MIB, LONG_NS, &bed.error), 0);
 	CU_ASSERT_EQUAL(bed_stats(&bed).tier[THERMO_WARM].used_bytes, 8 * MIB);
-	CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_HOT, 32 * MIB, LONG_NS, &bed.error), 0);
-	CU_ASSERT(bed_stats(&bed).dram_used_bytes <= 32 * MIB);
-	CU_ASSERT_EQUAL(bed_stats(&bed).dram_cap_bytes, 32 * MIB);
-	CU_ASSERT_EQUAL(bed_count(bed.space, 4000, 5000), 4000);
+	CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_HOT, 40 * MIB, LONG_NS, &bed.error), 0);
+	CU_ASSERT(bed_stats(&bed).dram_used_bytes <= 40 * MIB);
+	CU_ASSERT_EQUAL(bed_stats(&bed).dram_cap_bytes, 40 * MIB);
+	CU_ASSERT_EQUAL(bed_count(bed.space, 6000, 5000), 6000);
 	bed_end(&bed);
 }
 
@@ -54,19 +54,19 @@ static void drain_warm_empties_it_and_keeps_all(void)
 {
 	struct bed bed;
 	bed_make(&bed, true, true);
-	bed_fill(bed.space, 4000, 5000);
+	bed_fill(bed.space, 6000, 5000);
 	CU_ASSERT(bed_stats(&bed).tier[THERMO_WARM].record_bytes > 0);
 	CU_ASSERT_EQUAL(thermo_drain(bed.cache, THERMO_WARM, LONG_NS, &bed.error), 0);
 	struct thermo_stats s = bed_stats(&bed);
 	CU_ASSERT_EQUAL(s.tier[THERMO_WARM].used_bytes, 0);
 	CU_ASSERT_EQUAL(s.tier[THERMO_WARM].record_bytes, 0);
-	CU_ASSERT_EQUAL(bed_count(bed.space, 4000, 5000), 4000);
-	bed_fill(bed.space, 4000, 5000); /* it goes on without */
+	CU_ASSERT_EQUAL(bed_count(bed.space, 6000, 5000), 6000);
+	bed_fill(bed.space, 6000, 5000); /* it goes on without */
 	CU_ASSERT_EQUAL(bed_stats(&bed).tier[THERMO_WARM].used_bytes, 0);
 	CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_WARM, 8 * MIB, LONG_NS, &bed.error), 0);
-	bed_fill(bed.space, 4000, 5000);
+	bed_fill(bed.space, 6000, 5000);
 	CU_ASSERT(bed_stats(&bed).tier[THERMO_WARM].record_bytes > 0);
-	CU_ASSERT_EQUAL(bed_count(bed.space, 4000, 5000), 4000);
+	CU_ASSERT_EQUAL(bed_count(bed.space, 6000, 5000), 6000);
 	bed_end(&bed);
 }
 
@@ -81,7 +81,7 @@ static void *use(void *argument)
 	struct user *u = argument;
 	struct chance chance = chance_make(4);
 	while (!atomic_load(&u->stop)) {
-		uint32_t k = (uint32_t)chance_below(&chance, 3000);
+		uint32_t k = (uint32_t)chance_below(&chance, 5000);
 		int rc = chance_below(&chance, 3) ? bed_check(u->bed->space, k, k + 1, 5000)
 						  : bed_put(u->bed->space, k, k + 1, 5000);
 		u->busy += rc == THERMO_BUSY;
@@ -97,22 +97,22 @@ static void resize_and_drain_while_used_lose_nothing(void)
 	pthread_t thread;
 	struct user user = {.bed = &bed};
 	bed_make(&bed, true, true);
-	bed_fill(bed.space, 3000, 5000);
+	bed_fill(bed.space, 5000, 5000);
 	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, use, &user), 0);
 	for (int i = 0; i < 3; i++) {
 		CU_ASSERT_EQUAL(thermo_drain(bed.cache, THERMO_WARM, LONG_NS, &bed.error), 0);
 		CU_ASSERT_EQUAL(thermo_drain(bed.cache, THERMO_HOT, LONG_NS, &bed.error), 0);
 		CU_ASSERT(bed_stats(&bed).tier[THERMO_HOT].used_bytes <= 8 * MIB);
-		CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_HOT, 40 * MIB, LONG_NS, &bed.error), 0);
+		CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_HOT, 48 * MIB, LONG_NS, &bed.error), 0);
 		CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_WARM, 16 * MIB, LONG_NS, &bed.error), 0);
-		CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_HOT, 30 * MIB, LONG_NS, &bed.error), 0);
+		CU_ASSERT_EQUAL(thermo_resize(bed.cache, THERMO_HOT, 38 * MIB, LONG_NS, &bed.error), 0);
 	}
 	atomic_store(&user.stop, true);
 	pthread_join(thread, NULL);
 	CU_ASSERT_EQUAL(user.bad, 0);
-	CU_ASSERT(user.calls > 1000);
+	CU_ASSERT(user.calls > 200);
 	CU_ASSERT(user.busy * 10 < user.calls);
-	CU_ASSERT_EQUAL(bed_count(bed.space, 3000, 5000), 3000);
+	CU_ASSERT_EQUAL(bed_count(bed.space, 5000, 5000), 5000);
 	bed_end(&bed);
 }
 
@@ -126,11 +126,20 @@ static void shrink_with_a_pin_is_pending_until_released(void)
 	bed.options.dram_bytes = 40 * MIB;
 	CU_ASSERT_EQUAL_FATAL(bed_open(&bed), 0);
 	bed_fill(bed.space, 5000, 5000);
-	for (uint32_t i = 0; i < 5000 && held < 40; i += 61) {
+	/* One in each extent of DRAM, so that none of them can go. */
+	for (uint32_t i = 0; i < 5000 && held < 40; i++) {
 		size_t len = bed_key(i, key);
-		held += thermo_get_ref(bed.space, key, len, &ref[held]) == THERMO_OK;
+		if (thermo_get_ref(bed.space, key, len, &ref[held]) != THERMO_OK)
+			continue;
+		bool new = true;
+		for (unsigned j = 0; j < held; j++)
+			new &= (uintptr_t)ref[j].data / (2 * MIB) != (uintptr_t)ref[held].data / (2 * MIB);
+		if (new)
+			held++;
+		else
+			thermo_ref_release(&ref[held]);
 	}
-	CU_ASSERT(held > 10);
+	CU_ASSERT(held > 8);
 	CU_ASSERT_EQUAL(thermo_drain(bed.cache, THERMO_HOT, 300000000, &bed.error), THERMO_PENDING);
 	for (unsigned i = 0; i < held; i++) {
 		uint64_t seed;
@@ -211,7 +220,7 @@ static void work_without_threads_is_the_hosts(void)
 	bed.options.put_wait_ms = 0;
 	CU_ASSERT_EQUAL_FATAL(bed_open(&bed), 0);
 	uint32_t busy = 0, bad = 0;
-	for (uint32_t i = 0; i < 5000; i++) {
+	for (uint32_t i = 0; i < 8000; i++) {
 		int rc;
 		for (int tries = 0; (rc = bed_put(bed.space, i, i + 1, 5000)) == THERMO_BUSY && tries < 10000;
 		     tries++) {
@@ -222,7 +231,7 @@ static void work_without_threads_is_the_hosts(void)
 	}
 	CU_ASSERT_EQUAL(bad, 0);
 	CU_ASSERT(busy > 0);
-	CU_ASSERT_EQUAL(bed_count(bed.space, 5000, 5000), 5000);
+	CU_ASSERT_EQUAL(bed_count(bed.space, 8000, 5000), 8000);
 	CU_ASSERT_EQUAL(thermo_settle(bed.cache, LONG_NS), THERMO_OK);
 	CU_ASSERT_EQUAL(thermo_work(bed.cache), THERMO_MISS); /* nothing left to do */
 	CU_ASSERT_EQUAL(thermo_work(NULL), -EINVAL);
@@ -297,7 +306,7 @@ static void stats_after_known_calls_are_exact(void)
 	CU_ASSERT_EQUAL(s.conflicts, 1);
 	CU_ASSERT_EQUAL(s.tier[THERMO_HOT].hits, 100);
 	CU_ASSERT_EQUAL(s.index_records - s.index_tombstones, 91);
-	CU_ASSERT_EQUAL(s.dram_cap_bytes, 32 * MIB);
+	CU_ASSERT_EQUAL(s.dram_cap_bytes, 40 * MIB);
 	CU_ASSERT(s.dram_used_bytes <= s.dram_cap_bytes);
 	CU_ASSERT_EQUAL(s.busy + s.no_space + s.lost + s.errors + s.pending, 0);
 	/* An older program's smaller struct, and a NULL one. */
@@ -315,13 +324,13 @@ static void stats_under_pressure_add_up(void)
 {
 	struct bed bed;
 	bed_make(&bed, true, true);
-	bed_fill(bed.space, 6000, 5000);
-	CU_ASSERT_EQUAL(bed_count(bed.space, 6000, 5000), 6000);
+	bed_fill(bed.space, 9000, 5000);
+	CU_ASSERT_EQUAL(bed_count(bed.space, 9000, 5000), 9000);
 	thermo_settle(bed.cache, LONG_NS);
 	struct thermo_stats s = bed_stats(&bed);
 	CU_ASSERT_EQUAL(s.hits, s.tier[0].hits + s.tier[1].hits + s.tier[2].hits);
 	CU_ASSERT_EQUAL(s.gets, s.hits + s.misses + s.lost + s.errors + s.pending);
-	CU_ASSERT_EQUAL(s.hits, 6000);
+	CU_ASSERT_EQUAL(s.hits, 9000);
 	CU_ASSERT(s.demoted > 0 && s.cold_demoted > 0 && s.cold_bytes > 0 && s.cold_runs > 0);
 	CU_ASSERT(s.device_reads > 0 && s.device_writes > 0);
 	CU_ASSERT_EQUAL(s.tier[THERMO_HOT].records_dropped + s.tier[THERMO_WARM].records_dropped, 0);

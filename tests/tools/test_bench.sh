@@ -92,7 +92,7 @@ cases=$((cases + 1))
 grep -q '"store":' report || wrong "the report lacks its stores"
 THERMO_PEER_DIR=$work works "${tiny[@]}" --peer redis
 says '^peer redis: .* was not built'
-works "${tiny[@]}" --dram 32M --warm 32M --cold "$work/cold" --keys 60000 \
+works "${tiny[@]}" --dram 64M --warm 64M --cold "$work/cold" --keys 90000 \
 	--value-size 2K --ops 2000
 says 'cold hits'
 says 'device reads a cold hit'
