@@ -15,8 +15,8 @@
 
 struct memory;
 
-#define PACK_RAW_SOFT (16u << 10)  /* bytes of records in a block of several: bounds the decoding time */
-#define PACK_PENDING (24u << 10)   /* bytes of records that are looked at before a block is cut */
+#define PACK_RAW_SOFT (8u << 10)   /* bytes of records in a block of several: bounds the decoding time */
+#define PACK_PENDING (16u << 10)   /* bytes of records that are looked at before a block is cut */
 #define PACK_LONG (16u << 10)      /* bytes of key and value of a record that goes alone */
 #define PACK_SAMPLE 64u            /* blocks between measurements */
 
