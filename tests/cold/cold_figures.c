@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Figures of the cold tier (not a test): loads records, overwriting some, with compaction in between, and
- * prints what they cost.
+ * Figures of the cold tier (not a test): loads keys, overwrites them at random, with compaction in between,
+ * and prints what they cost.
  *
- *   cold_figures [records] [value bytes] [compressible percent] [records a run] [overwritten percent] [runs_max]
+ *   cold_figures [keys] [value bytes] [compressible percent] [records a run] [turnovers] [runs_max] [garbage]
  *
- * Afterwards more runs are published, without compaction, up to runs_max, so that reads a hit are those at
+ * turnovers: how many times as many records are overwritten as there are keys. Afterwards more runs are published, without compaction, up to runs_max, so that reads a hit are those at
  * the largest number of runs. TMPDIR chooses the device.
  */
 #include "tests/cold/bed.h"
@@ -16,6 +16,14 @@ static double seconds(void)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* Of this thread's CPU: other work on the machine does not count. */
+static double cpu_seconds(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
@@ -34,7 +42,8 @@ static uint64_t value_len, compressible, seq, random_state;
 static double publish_seconds;
 static uint64_t published_bytes, publish_device_bytes;
 
-static void publish(uint64_t first, uint64_t n, uint64_t ids, uint64_t overwritten)
+/* n records: new keys from `first` on, or, with 0, any of the ids. */
+static void publish(uint64_t first, uint64_t n, uint64_t ids)
 {
 	struct cold_writer *writer;
 	static uint8_t value[COLD_VALUE_MAX];
@@ -42,9 +51,7 @@ static void publish(uint64_t first, uint64_t n, uint64_t ids, uint64_t overwritt
 	if (cold_writer_open(bed.cold, &writer))
 		abort();
 	for (uint64_t i = 0; i < n; i++) {
-		uint64_t id = first + i;
-		if (first && bed_random(&random_state) % 100 < overwritten)
-			id = bed_random(&random_state) % ids;
+		uint64_t id = first ? first + i : 1 + bed_random(&random_state) % ids;
 		for (uint64_t j = 0; j < value_len; j += 8) {
 			uint64_t word = bed_random(&random_state);
 			if (j % 200 < 2 * compressible)
@@ -57,9 +64,9 @@ static void publish(uint64_t first, uint64_t n, uint64_t ids, uint64_t overwritt
 	}
 	uint64_t before = bed_stats(&bed).device_write_bytes;
 	published_bytes += cold_writer_bytes(writer);
-	double start = seconds();
+	double start = cpu_seconds();
 	int status = cold_writer_publish(&writer);
-	publish_seconds += seconds() - start;
+	publish_seconds += cpu_seconds() - start;
 	publish_device_bytes += bed_stats(&bed).device_write_bytes - before;
 	if (status) {
 		printf("publish: %s\n", strerrordesc_np(-status));
@@ -83,7 +90,7 @@ static void measure_gets(uint64_t ids, bool hits)
 	for (int i = 0; i < N; i++) {
 		struct cold_record record;
 		static char value[COLD_VALUE_MAX];
-		uint64_t id = bed_random(&random_state) % ids + (hits ? 0 : ids * 4);
+		uint64_t id = 1 + bed_random(&random_state) % ids + (hits ? 0 : ids * 4);
 		size_t len = key_of(id, key);
 		double start = seconds();
 		found += !bed_get_key(&bed, 1, key, len, 0, value, sizeof(value), &record);
@@ -140,11 +147,11 @@ static void measure_may_contain(uint64_t ids)
 {
 	enum { N = 1000000 };
 	uint64_t yes = 0;
-	double start = seconds();
+	double start = cpu_seconds();
 	for (int i = 0; i < N; i++)
 		yes += cold_may_contain(bed.cold, 1, bed_random(&random_state));
 	printf("cold_may_contain: %.0f ns, wrong %.5f, with %llu runs\n",
-	       (seconds() - start) / N * 1e9, (double)yes / N,
+	       (cpu_seconds() - start) / N * 1e9, (double)yes / N,
 	       (unsigned long long)bed_stats(&bed).cold_runs);
 	(void)ids;
 }
@@ -155,26 +162,33 @@ int main(int argc, char **argv)
 	value_len = argument(argc, argv, 2, 200);
 	compressible = argument(argc, argv, 3, 50);
 	uint64_t run = argument(argc, argv, 4, 50000);
-	uint64_t overwritten = argument(argc, argv, 5, 0);
+	uint64_t turnovers = argument(argc, argv, 5, 0);
 	bed_prepare(&bed);
 	bed.options.filter_bytes = 1u << 30;
-	bed.options.runs_max = (unsigned)argument(argc, argv, 6, 0);
+	bed.options.runs_max = (unsigned)argument(argc, argv, 6, 64);
+	bed.options.garbage_percent = (unsigned)argument(argc, argv, 7, 0);
 	if (bed_open_tier(&bed))
 		return 1;
 	double work_seconds = 0;
-	uint64_t most = 0, ids = 0;
-	for (uint64_t at = 0; at < records; at += run) {
-		publish(at, run, ids + 1, overwritten);
-		ids = at + run;
-		double start = seconds();
+	uint64_t most = 0, most_bytes = 0, ids = records;
+	struct thermo_stats filled = { 0 };
+	for (uint64_t at = 0; at < records * (1 + turnovers); at += run) {
+		if (at >= records && !filled.device_writes) {
+			filled = bed_stats(&bed);
+			publish_device_bytes = 0;
+		}
+		publish(at < records ? at + 1 : 0, run, ids);
+		double start = cpu_seconds();
 		int status = bed_settle(&bed);
 		if (status) {
 			printf("cold_work: %s\n", strerrordesc_np(-status));
 			return 1;
 		}
-		work_seconds += seconds() - start;
-		uint64_t runs = bed_stats(&bed).cold_runs;
-		most = runs > most ? runs : most;
+		work_seconds += cpu_seconds() - start;
+		struct thermo_stats now = bed_stats(&bed);
+		most = now.cold_runs > most ? now.cold_runs : most;
+		most_bytes = now.cold_bytes > most_bytes ? now.cold_bytes : most_bytes;
+		bed.now_ms += 1000;
 	}
 	struct thermo_stats stats = bed_stats(&bed);
 	uint64_t n = stats.cold_records, files = stats.cold_bytes;
@@ -182,19 +196,21 @@ int main(int argc, char **argv)
 	       (unsigned long long)n, (unsigned long long)value_len, (unsigned long long)compressible,
 	       (double)published_bytes / 1e6, (unsigned long long)stats.cold_runs,
 	       (unsigned long long)most);
-	printf("files: %.3f of keys and values; filters and fences %.2f bytes a key\n",
+	printf("files: %.3f of keys and values, at most %.2f times that of one version of each key; "
+	       "filters and fences %.2f bytes a record\n",
 	       (double)files / (double)stats.tier[THERMO_COLD].record_bytes,
+	       (double)most_bytes / ((double)files / (double)n * (double)records),
 	       (double)stats.filter_bytes / (double)n);
-	printf("write amplification: %.2f of what was first written, %.2f of keys and values\n",
-	       (double)stats.device_write_bytes / (double)publish_device_bytes,
-	       (double)stats.device_write_bytes / (double)published_bytes);
-	printf("publish: %.0f MB/s of keys and values; compaction: %.0f MB/s read\n",
+	printf("write amplification%s: %.2f\n", turnovers ? ", turning over" : "",
+	       (double)(stats.device_write_bytes - filled.device_write_bytes) /
+		       (double)publish_device_bytes);
+	printf("a second of CPU: publishes %.0f MB of keys and values, compacts %.0f MB read\n",
 	       (double)published_bytes / publish_seconds / 1e6,
 	       (double)stats.compaction_read_bytes / (work_seconds + 1e-9) / 1e6);
 	measure_may_contain(ids);
 	measure_gets(ids, true);
 	for (uint64_t i = stats.cold_runs; i < (bed.options.runs_max ? bed.options.runs_max : 64); i++)
-		publish(0, run, ids, 0);
+		publish(0, run, ids);
 	measure_may_contain(ids);
 	measure_gets(ids, true);
 	measure_gets(ids, false);

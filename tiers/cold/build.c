@@ -240,28 +240,39 @@ bool cold_build_started(const struct cold_build *build)
 	return build->state != BUILD_IDLE;
 }
 
-/* Cuts one block of what is pending and appends it. */
+/* Seals a block and appends it; first: its first record. */
+static int append_block(struct cold_build *build, const struct packed *packed,
+			const struct block_item *first)
+{
+	uint64_t start = build->at;
+	struct ident ident = { first->ident, first->ident_len, first->flags & COLD_CHUNK };
+	int status = fence_add(&build->fences, ident_hash(&ident), start);
+	if (status)
+		return status;
+	block_seal(packed->bytes, packed->codec, packed->stored, packed->raw, packed->records,
+		   build->footer.number, start);
+	build->footer.blocks++;
+	return append(build, packed->bytes, sizeof(struct block_header) + packed->stored);
+}
+
+/* A page with too little room is left. */
+static int begin_block(struct cold_build *build)
+{
+	return page_room(build) < WASTE_MAX ? pad_page(build) : 0;
+}
+
+/* Cuts one block of what is pending. */
 static int cut_block(struct cold_build *build)
 {
-	struct packer *packer = build->packer;
 	struct packed packed;
-	int status = 0;
-	if (page_room(build) < WASTE_MAX)
-		status = pad_page(build);
+	int status = begin_block(build);
 	if (status)
 		return status;
-	packer_cut(packer, page_room(build), &packed);
-	uint64_t start = build->at;
-	block_seal(packed.bytes, packed.codec, packed.stored, packed.raw, packed.records,
-		   build->footer.number, start);
-	const struct block_item *first = &packer->items[0];
-	struct ident ident = { first->ident, first->ident_len, first->flags & COLD_CHUNK };
-	status = fence_add(&build->fences, ident_hash(&ident), start);
-	if (status)
-		return status;
-	build->footer.blocks++;
-	packer_consume(packer, packed.records);
-	return append(build, packed.bytes, sizeof(struct block_header) + packed.stored);
+	packer_cut(build->packer, page_room(build), &packed);
+	status = append_block(build, &packed, &build->packer->items[0]);
+	if (!status)
+		packer_consume(build->packer, packed.records);
+	return status;
 }
 
 static int cut_all(struct cold_build *build)
@@ -349,6 +360,17 @@ static void add_to_footer(struct segment_footer *footer, const struct block_item
 	}
 }
 
+static int add_long(struct cold_build *build, const struct block_item *item)
+{
+	struct packed packed;
+	int status = cut_all(build);
+	if (!status)
+		status = begin_block(build);
+	if (!status)
+		status = packer_long(build->packer, item, &packed);
+	return status ? status : append_block(build, &packed, item);
+}
+
 int cold_build_add(struct cold_build *build, const struct block_item *item, uint64_t hash)
 {
 	struct point point = { hash, item->ident[0] };
@@ -362,7 +384,11 @@ int cold_build_add(struct cold_build *build, const struct block_item *item, uint
 		status = add_to_filter(build, point);
 	if (status)
 		return status;
-	packer_add(build->packer, item);
+	status = packer_is_long(item) ? add_long(build, item) : 0;
+	if (status)
+		return status;
+	if (!packer_is_long(item))
+		packer_add(build->packer, item);
 	add_to_footer(&build->footer, item);
 	build->last = point;
 	return 0;

@@ -60,25 +60,28 @@ void cold_segment_count_given(struct cold *cold, struct cold_segment *segment);
 /* Frees the struct and closes the file; nobody refers to it any more. */
 void cold_segment_free(struct cold *cold, struct cold_segment *segment);
 void cold_segment_unref(struct cold *cold, struct cold_segment *segment);
-/* Could it hold a record of that point, as far as DRAM knows? Inside the gate. */
-static inline bool cold_segment_may_hold(const struct cold_segment *segment, struct point point)
+/* Could it hold a record of that point, as far as DRAM knows? In two steps: false is certain, true is asked on
+ * with filter_aim_test. mixed: filter_mix(point.hash, 0). Inside the gate. */
+static inline bool cold_segment_aim(const struct cold_segment *segment, struct point point,
+				    uint64_t mixed, struct filter_aim *aim)
 {
 	if (point_before(point, segment->first) || point_before(segment->last, point))
 		return false;
 	struct filter filter = { atomic_load_explicit(&segment->filter, memory_order_acquire),
 				 segment->footer.slices };
-	if (!filter.section)
+	if (!filter.section) {
+		aim->bytes = 0;
 		return true;
+	}
 	const struct filter_slice *slice = filter_find(&filter, point);
-	return slice && filter_test(&filter, slice, point.hash);
-}
-static inline void cold_segment_prefetch(const struct cold_segment *segment, struct point point)
-{
-	struct filter filter = { atomic_load_explicit(&segment->filter, memory_order_acquire),
-				 segment->footer.slices };
-	const struct filter_slice *slice = filter.section ? filter_find(&filter, point) : NULL;
 	if (slice)
-		filter_prefetch(&filter, slice, point.hash);
+		*aim = filter_aim_at(&filter, slice, point.hash, mixed);
+	return slice != NULL;
+}
+static inline bool cold_segment_may_hold(const struct cold_segment *segment, struct point point)
+{
+	struct filter_aim aim;
+	return cold_segment_aim(segment, point, filter_mix(point.hash, 0), &aim) && filter_aim_test(&aim);
 }
 /* Loads the filter from the file if it fits the cap. Under edit. 0, or an error: it stays out. */
 int cold_segment_load_filter(struct cold *cold, struct cold_segment *segment);

@@ -52,55 +52,55 @@ size_t filter_array_bytes(uint32_t keys, uint8_t bytes)
 	return ((size_t)(parts + 2) * part * bytes + 7) & ~(size_t)7;
 }
 
-struct slot {
-	uint64_t mixed;  /* exclusive or of the mixed hashes that fall on it */
-	uint32_t count;  /* of them */
-	uint32_t queued; /* memory for the queue: nothing to do with this slot */
-};
+#define SLOTS_MAX (FILTER_SLICE_KEYS + FILTER_SLICE_KEYS / 4 + 2048)
+_Static_assert(SLOTS_MAX < 65536, "slots are numbered in 16 bits");
 
-struct peeled {
-	uint64_t mixed;
-	uint32_t at; /* the position that it alone has, among those not peeled before */
-	uint32_t _zero;
+struct scratch {
+	uint64_t mixed[SLOTS_MAX];  /* of a slot: the exclusive or of the mixed hashes that fall on it */
+	uint64_t peeled[FILTER_SLICE_KEYS];
+	uint16_t at[FILTER_SLICE_KEYS]; /* of a peeled hash: the slot that it had to itself */
+	uint16_t queue[SLOTS_MAX];
+	uint8_t count[SLOTS_MAX];   /* of a slot: hashes that fall on it */
 };
-
-#define SLOTS_MAX (FILTER_SLICE_KEYS + FILTER_SLICE_KEYS / 4 + 4096)
 
 size_t filter_scratch_bytes(void)
 {
-	return SLOTS_MAX * sizeof(struct slot) + FILTER_SLICE_KEYS * sizeof(struct peeled);
+	return sizeof(struct scratch);
 }
 
-/* Peels: takes keys that have a position to themselves until none is left. The number peeled. */
+/* Peels: takes hashes that have a slot to themselves until none is left. The number peeled; 0 also where too
+ * many hashes fall on one slot. */
 static uint32_t peel(const uint64_t *hashes, uint32_t n, const struct filter_slice *slice,
-		     uint32_t slots_n, struct slot *slots, struct peeled *order)
+		     uint32_t slots, struct scratch *scratch)
 {
-	memset(slots, 0, slots_n * sizeof(*slots));
+	memset(scratch->mixed, 0, slots * sizeof(scratch->mixed[0]));
+	memset(scratch->count, 0, slots * sizeof(scratch->count[0]));
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t m = filter_mix(hashes[i], slice->seed);
 		struct filter_probe probe = filter_probe_mixed(slice, m);
 		for (unsigned k = 0; k < 3; k++) {
-			slots[probe.at[k]].mixed ^= m;
-			slots[probe.at[k]].count++;
+			scratch->mixed[probe.at[k]] ^= m;
+			if (!++scratch->count[probe.at[k]])
+				return 0;
 		}
 	}
-	/* The queue of slots with one key lies in the slots themselves. */
 	uint32_t queued = 0, done = 0;
-	for (uint32_t s = 0; s < slots_n; s++)
-		if (slots[s].count == 1)
-			slots[queued++].queued = s;
+	for (uint32_t s = 0; s < slots; s++)
+		if (scratch->count[s] == 1)
+			scratch->queue[queued++] = (uint16_t)s;
 	while (queued) {
-		uint32_t s = slots[--queued].queued;
-		if (slots[s].count != 1)
+		uint32_t s = scratch->queue[--queued];
+		if (scratch->count[s] != 1)
 			continue;
-		uint64_t m = slots[s].mixed;
+		uint64_t m = scratch->mixed[s];
 		struct filter_probe probe = filter_probe_mixed(slice, m);
-		order[done++] = (struct peeled){ m, s, 0 };
+		scratch->peeled[done] = m;
+		scratch->at[done++] = (uint16_t)s;
 		for (unsigned k = 0; k < 3; k++) {
-			struct slot *slot = &slots[probe.at[k]];
-			slot->mixed ^= m;
-			if (--slot->count == 1 && probe.at[k] != s)
-				slots[queued++].queued = probe.at[k];
+			uint32_t slot = probe.at[k];
+			scratch->mixed[slot] ^= m;
+			if (--scratch->count[slot] == 1 && slot != s)
+				scratch->queue[queued++] = (uint16_t)slot;
 		}
 	}
 	return done;
@@ -111,40 +111,38 @@ static uint32_t get_fingerprint(const void *array, uint32_t at, uint8_t bytes)
 	return bytes == 2 ? ((const uint16_t *)array)[at] : ((const uint8_t *)array)[at];
 }
 
-static void fill(const struct filter_slice *slice, const struct peeled *order, uint32_t n,
+static void fill(const struct filter_slice *slice, const struct scratch *scratch, uint32_t n,
 		 void *array, size_t array_bytes)
 {
 	memset(array, 0, array_bytes);
 	while (n--) {
-		struct filter_probe probe = filter_probe_mixed(slice, order[n].mixed);
-		uint32_t value = probe.fingerprint;
+		struct filter_probe probe = filter_probe_mixed(slice, scratch->peeled[n]);
+		uint32_t value = probe.fingerprint, at = scratch->at[n];
 		for (unsigned k = 0; k < 3; k++)
-			if (probe.at[k] != order[n].at)
+			if (probe.at[k] != at)
 				value ^= get_fingerprint(array, probe.at[k], slice->bytes);
 		if (slice->bytes == 2)
-			((uint16_t *)array)[order[n].at] = (uint16_t)value;
+			((uint16_t *)array)[at] = (uint16_t)value;
 		else
-			((uint8_t *)array)[order[n].at] = (uint8_t)value;
+			((uint8_t *)array)[at] = (uint8_t)value;
 	}
 }
 
 void filter_build(uint64_t *hashes, uint32_t n, uint8_t bytes, void *scratch,
 		  struct filter_slice *slice, void *array)
 {
-	struct slot *slots = scratch;
-	struct peeled *order = (struct peeled *)(slots + SLOTS_MAX);
 	check(n && n <= FILTER_SLICE_KEYS);
 	uint32_t unique = 1;
 	for (uint32_t i = 1; i < n; i++) /* equal ones are neighbours, but for a chance in 2^64 */
 		if (hashes[i] != hashes[unique - 1])
 			hashes[unique++] = hashes[i];
 	choose_size(n, &slice->part, &slice->parts);
-	uint32_t slots_n = (slice->parts + 2) * slice->part;
-	check(slots_n <= SLOTS_MAX);
+	uint32_t slots = (slice->parts + 2) * slice->part;
+	check(slots <= SLOTS_MAX);
 	slice->bytes = bytes;
 	for (slice->seed = 0; slice->seed < TRIES; slice->seed++) {
-		if (peel(hashes, unique, slice, slots_n, slots, order) == unique) {
-			fill(slice, order, unique, array, filter_array_bytes(n, bytes));
+		if (peel(hashes, unique, slice, slots, scratch) == unique) {
+			fill(slice, scratch, unique, array, filter_array_bytes(n, bytes));
 			return;
 		}
 	}

@@ -45,11 +45,6 @@ static inline struct filter_probe filter_probe_mixed(const struct filter_slice *
 				      (uint16_t)(m ^ m >> 32) };
 }
 
-static inline struct filter_probe filter_probe_of(const struct filter_slice *slice, uint64_t hash)
-{
-	return filter_probe_mixed(slice, filter_mix(hash, slice->seed));
-}
-
 /* A filter section in memory, proved by filter_check. */
 struct filter {
 	const uint8_t *section;            /* slices, then arrays */
@@ -77,29 +72,44 @@ static inline const struct filter_slice *filter_find(const struct filter *filter
 	return low ? &slices[low - 1] : NULL;
 }
 
-static inline void filter_prefetch(const struct filter *filter, const struct filter_slice *slice,
-				   uint64_t hash)
+/* Where in memory a hash is looked for: in two steps, so that the memory can be asked for ahead. */
+struct filter_aim {
+	const uint8_t *array;
+	struct filter_probe probe;
+	uint8_t bytes; /* of a fingerprint; 0: it may be there */
+};
+
+/* mixed: filter_mix(hash, 0), since nearly all seeds are 0. */
+static inline struct filter_aim filter_aim_at(const struct filter *filter,
+					      const struct filter_slice *slice, uint64_t hash,
+					      uint64_t mixed)
 {
-	const uint8_t *array = filter->section + slice->at;
-	struct filter_probe probe = filter_probe_of(slice, hash);
-	for (unsigned i = 0; i < 3 && slice->bytes; i++)
-		__builtin_prefetch(array + (size_t)probe.at[i] * slice->bytes);
+	struct filter_aim aim = { filter->section + slice->at, { { 0 }, 0 }, slice->bytes };
+	if (!aim.bytes)
+		return aim;
+	aim.probe = filter_probe_mixed(slice, slice->seed ? filter_mix(hash, slice->seed) : mixed);
+	for (unsigned i = 0; i < 3; i++)
+		__builtin_prefetch(aim.array + (size_t)aim.probe.at[i] * aim.bytes);
+	return aim;
+}
+
+static inline bool filter_aim_test(const struct filter_aim *aim)
+{
+	const uint32_t *at = aim->probe.at;
+	const uint16_t *wide = (const uint16_t *)aim->array;
+	if (aim->bytes == 2)
+		return (wide[at[0]] ^ wide[at[1]] ^ wide[at[2]]) == aim->probe.fingerprint;
+	if (aim->bytes == 1)
+		return (aim->array[at[0]] ^ aim->array[at[1]] ^ aim->array[at[2]]) ==
+		       (uint8_t)aim->probe.fingerprint;
+	return true;
 }
 
 static inline bool filter_test(const struct filter *filter, const struct filter_slice *slice,
 			       uint64_t hash)
 {
-	const uint8_t *array = filter->section + slice->at;
-	struct filter_probe probe = filter_probe_of(slice, hash);
-	if (slice->bytes == 2) {
-		const uint16_t *wide = (const uint16_t *)array;
-		return (wide[probe.at[0]] ^ wide[probe.at[1]] ^ wide[probe.at[2]]) ==
-		       probe.fingerprint;
-	}
-	if (slice->bytes == 1)
-		return (array[probe.at[0]] ^ array[probe.at[1]] ^ array[probe.at[2]]) ==
-		       (uint8_t)probe.fingerprint;
-	return true;
+	struct filter_aim aim = filter_aim_at(filter, slice, hash, filter_mix(hash, 0));
+	return filter_aim_test(&aim);
 }
 
 /* Proves a section of so many bytes: slices in order, arrays inside it. 0 or -EILSEQ. */

@@ -73,7 +73,7 @@ _Static_assert(sizeof(struct block_header) == 16, "media");
 #define BLOCK_EXPIRES 0x80u /* record flag: expires_ms is there */
 #define BLOCK_RAW_MAX ((256u << 10) + 2048u) /* one record of the greatest size and its head */
 #define BLOCK_MAX (BLOCK_RAW_MAX + (uint32_t)sizeof(struct block_header))
-#define BLOCK_RECORDS_MAX 2048u
+#define BLOCK_RECORDS_MAX 1024u
 
 /* ---- Filter ---- */
 
@@ -132,7 +132,7 @@ struct format_section {
 	uint64_t hash; /* xxh3 */
 };
 
-#define FORMAT_PIECE (256u << 10) /* bytes; unit of data_hash */
+#define FORMAT_PIECE (128u << 10) /* bytes; unit of data_hash */
 
 struct segment_footer {
 	uint64_t magic;

@@ -7,7 +7,9 @@
 
 #include <errno.h>
 
-#define ARENA_BYTES (PACK_PENDING + BLOCK_RAW_MAX)
+#define ARENA_BYTES (PACK_PENDING + PACK_LONG)
+/* Of PACK_RAW_SOFT bytes of records or a single one, with the heads of as many as there may be. */
+#define PAYLOAD_BYTES (PACK_LONG + BLOCK_RECORDS_MAX * 32u + 64u)
 #define HEADER ((uint32_t)sizeof(struct block_header))
 #define RECORD_HEAD 8u /* bytes of a record's head in a payload, about */
 #define TRIALS 5
@@ -20,7 +22,8 @@ static size_t round_line(size_t bytes)
 static size_t space_bytes(void)
 {
 	return round_line(sizeof(struct block_item) * BLOCK_RECORDS_MAX) + round_line(ARENA_BYTES) +
-	       round_line(BLOCK_RAW_MAX) + 2 * FORMAT_PAGE + round_line(BLOCK_MAX) +
+	       round_line(PAYLOAD_BYTES) + 2 * FORMAT_PAGE +
+	       round_line(PAYLOAD_BYTES + HEADER) +
 	       round_line(block_coder_bytes());
 }
 
@@ -44,10 +47,10 @@ int packer_open(struct memory *memory, struct packer **out)
 	packer->arena = at;
 	at += round_line(ARENA_BYTES);
 	packer->payload = at;
-	at += round_line(BLOCK_RAW_MAX);
+	at += round_line(PAYLOAD_BYTES);
 	packer->out[0] = at;
 	packer->out[1] = at + FORMAT_PAGE;
-	packer->long_out = at + 2 * FORMAT_PAGE;
+	packer->single = at + 2 * FORMAT_PAGE;
 	packer_start(packer);
 	*out = packer;
 	return 0;
@@ -58,6 +61,8 @@ void packer_close(struct packer **packer)
 	if (!*packer)
 		return;
 	struct memory *memory = (*packer)->memory;
+	memory_free(memory, (*packer)->long_payload, BLOCK_RAW_MAX);
+	memory_free(memory, (*packer)->long_out, BLOCK_MAX);
 	memory_free(memory, (*packer)->space, space_bytes());
 	memory_free(memory, *packer, sizeof(**packer));
 	*packer = NULL;
@@ -74,7 +79,7 @@ void packer_start(struct packer *packer)
 
 void packer_add(struct packer *packer, const struct block_item *item)
 {
-	check(!packer_ready(packer));
+	check(!packer_ready(packer) && !packer_is_long(item));
 	check(packer->arena_used + item->ident_len + item->value_len <= ARENA_BYTES);
 	uint8_t *at = packer->arena + packer->arena_used;
 	struct block_item *copy = &packer->items[packer->n++];
@@ -119,10 +124,10 @@ static uint32_t count_within(const struct packer *packer, size_t limit)
 static void sample(struct packer *packer, uint32_t records)
 {
 	size_t raw = block_encode(packer->items, records, packer->payload);
-	size_t lz4 = block_pack(&packer->coder, BLOCK_LZ4, packer->payload, raw, packer->long_out,
-				BLOCK_RAW_MAX);
-	size_t zstd = block_pack(&packer->coder, BLOCK_ZSTD, packer->payload, raw, packer->long_out,
-				 BLOCK_RAW_MAX);
+	size_t lz4 = block_pack(&packer->coder, BLOCK_LZ4, packer->payload, raw, packer->single,
+				PAYLOAD_BYTES);
+	size_t zstd = block_pack(&packer->coder, BLOCK_ZSTD, packer->payload, raw, packer->single,
+				 PAYLOAD_BYTES);
 	if (!lz4 || lz4 > raw)
 		lz4 = raw;
 	if (!zstd || zstd > raw)
@@ -206,19 +211,32 @@ static uint32_t cut_compressed(struct packer *packer, uint32_t capacity, struct 
 	return low;
 }
 
-/* The first record alone, however long. */
-static void cut_single(struct packer *packer, struct packed *packed)
+/* One record: payload and out have room for it. */
+static void cut_single(struct packer *packer, const struct block_item *item, uint8_t *payload,
+		       uint8_t *out, struct packed *packed)
 {
-	size_t raw = block_encode(packer->items, 1, packer->payload), stored = 0;
+	size_t raw = block_encode(item, 1, payload);
 	enum block_codec codec = packer->codec == BLOCK_RAW ? BLOCK_LZ4 : packer->codec;
-	stored = block_pack(&packer->coder, codec, packer->payload, raw, packer->long_out + HEADER,
-			    raw - raw / 10);
+	size_t stored = block_pack(&packer->coder, codec, payload, raw, out + HEADER, raw - raw / 10);
 	if (!stored) {
 		codec = BLOCK_RAW;
 		stored = raw;
-		memcpy(packer->long_out + HEADER, packer->payload, raw);
+		memcpy(out + HEADER, payload, raw);
 	}
-	*packed = (struct packed){ packer->long_out, (uint32_t)stored, (uint32_t)raw, 1, codec };
+	*packed = (struct packed){ out, (uint32_t)stored, (uint32_t)raw, 1, codec };
+}
+
+int packer_long(struct packer *packer, const struct block_item *item, struct packed *packed)
+{
+	check(!packer->n);
+	if (!packer->long_payload)
+		packer->long_payload = memory_alloc(packer->memory, BLOCK_RAW_MAX);
+	if (!packer->long_out)
+		packer->long_out = memory_alloc(packer->memory, BLOCK_MAX);
+	if (!packer->long_payload || !packer->long_out)
+		return -ENOMEM;
+	cut_single(packer, item, packer->long_payload, packer->long_out, packed);
+	return 0;
 }
 
 void packer_cut(struct packer *packer, uint32_t room, struct packed *packed)
@@ -231,5 +249,5 @@ void packer_cut(struct packer *packer, uint32_t room, struct packed *packed)
 	got = packer->codec == BLOCK_RAW ? cut_raw(packer, capacity, packed) :
 					   cut_compressed(packer, capacity, packed);
 	if (!got)
-		cut_single(packer, packed);
+		cut_single(packer, packer->items, packer->payload, packer->single, packed);
 }

@@ -128,17 +128,19 @@ static uint32_t next_candidate(const struct run_set *set, uint32_t from, struct 
 static uint32_t first_candidate(const struct run_set *set, struct point point,
 				struct cold_segment **segment)
 {
+	uint64_t mixed = filter_mix(point.hash, 0);
 	for (uint32_t from = 0; from < set->n; from += PREFETCH) {
 		struct cold_segment *ahead[PREFETCH];
+		struct filter_aim aim[PREFETCH];
 		uint32_t n = set->n - from < PREFETCH ? set->n - from : PREFETCH;
 		for (uint32_t i = 0; i < n; i++) {
 			ahead[i] = run_route(set->runs[from + i], point);
-			if (ahead[i])
-				cold_segment_prefetch(ahead[i], point);
+			if (ahead[i] && !cold_segment_aim(ahead[i], point, mixed, &aim[i]))
+				ahead[i] = NULL;
 		}
 		for (uint32_t i = 0; i < n; i++) {
 			*segment = ahead[i];
-			if (ahead[i] && cold_segment_may_hold(ahead[i], point))
+			if (ahead[i] && filter_aim_test(&aim[i]))
 				return from + i;
 		}
 	}
