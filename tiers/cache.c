@@ -28,10 +28,13 @@
 #define HEAP_MIN (4 * MIB)
 
 _Atomic uint64_t fork_generation = 1;
+static _Atomic uint32_t caches; /* that are open */
 
 static void forked_child(void)
 {
 	atomic_fetch_add(&fork_generation, 1);
+	if (atomic_load(&caches))
+		epoch_forked();
 }
 
 static void watch_forks(void)
@@ -449,6 +452,7 @@ static void release(struct thermo *c)
 		heap_close(&c->heap);
 	}
 	munmap(c, sizeof(*c));
+	atomic_fetch_sub(&caches, 1);
 }
 
 static int open_parts(struct thermo *c, const struct thermo_options *options,
@@ -515,6 +519,7 @@ int thermo_open(const struct thermo_options *options, struct thermo **out,
 	c->larges_nonce = c->nonce;
 	c->nonce = 0;
 	locks_init(c);
+	atomic_fetch_add(&caches, 1);
 	rc = open_parts(c, options, error);
 	if (rc) {
 		release(c);
