@@ -314,6 +314,7 @@ int cold_open(const struct cold_options *options, struct cold **out, struct ther
 		status = open_state(cold, error);
 	if (!status) {
 		struct io_options io = { .kind = options->io ? options->io : "auto",
+					 .threads = ops->read_threads,
 					 .heap = options->heap,
 					 .budget = options->budget,
 					 .log = options->log,
