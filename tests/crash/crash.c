@@ -13,8 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "tests/crash/clock.h"
 #include "tests/crash/model.h"
 #include "tests/crash/plant.h"
 #include "tests/crash/states.h"
@@ -41,18 +41,11 @@ struct explorer {
 	bool failed;
 };
 
-static double now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static bool enough(const struct explorer *x)
 {
 	const struct options *o = &x->options;
 	return x->failed || (o->states && seen_count(x->distinct) >= o->states) ||
-	       (o->seconds > 0 && now() - x->began > o->seconds);
+	       (o->seconds > 0 && clock_real() - x->began > o->seconds);
 }
 
 /* One record on its way through its prefixes. */
@@ -116,7 +109,7 @@ static bool visit(void *context, struct state *state)
 	}
 	uint64_t draw = chance_next(&x->chance);
 	struct check_options options = {.warm = pass->warm, .seed = draw, .go_on = draw % 16 == 0};
-	bool deeper = pass->depth + 1 < DEPTH_MAX && draw / 16 % 150 == 0;
+	bool deeper = pass->depth + 1 < DEPTH_MAX && draw / 16 % 400 == 0;
 	struct model *observed = deeper ? malloc(sizeof(*observed)) : NULL;
 	count_state(x, state);
 	bool well = check_image(state->image, &pass->model, &options, &x->verdict, observed);
@@ -146,7 +139,7 @@ static void explore(struct explorer *x, const struct disk_image *base, const str
 {
 	struct workload_options options = {
 		.seed = seed,
-		.steps = depth ? 4 : 10 + (unsigned)(seed % 30),
+		.steps = depth ? 4 : 20 + (unsigned)(seed % 50),
 		.durable = x->options.durable,
 		.warm = warm,
 	};
@@ -157,6 +150,8 @@ static void explore(struct explorer *x, const struct disk_image *base, const str
 	if (!disk || !pass)
 		abort();
 	check_disk(disk, base);
+	clock_restart();
+	workload_versions_from(seed);
 	disk_record_begin(disk, &record);
 	bool well = workload_run(disk, &options, &trace);
 	disk_record_end(disk);
@@ -165,11 +160,11 @@ static void explore(struct explorer *x, const struct disk_image *base, const str
 	plant_bug(x->options.plant, &record);
 	if (x->options.verbose)
 		printf("%*sseed %" PRIu64 ": %zu events, %zu operations, %.1f s, %zu states\n", depth * 2, "",
-		       seed, trace.n, record.n, now() - x->began, seen_count(x->distinct));
+		       seed, trace.n, record.n, clock_real() - x->began, seen_count(x->distinct));
 	*pass = (struct pass){.x = x, .record = &record, .trace = &trace, .model = *model,
 			      .seed = seed, .warm = warm, .depth = depth,
 			      .epoch_base = value_mix(seed)};
-	struct states_options states = {.random_subsets = 24, .tears = 4};
+	struct states_options states = {.random_subsets = 8, .tears = 3};
 	if (well)
 		states_all(&record, &states, x->distinct, x->shown, seed, visit, pass);
 	else
@@ -186,7 +181,7 @@ static void print_summary(const struct explorer *x)
 	const struct verdict *v = &x->verdict;
 	printf("crash: seed %" PRIu64 ": %" PRIu64 " workloads and %" PRIu64
 	       " from states of theirs, %" PRIu64 " prefixes, %.0f s\n",
-	       x->options.seed, x->workloads, x->deeper, x->cuts, now() - x->began);
+	       x->options.seed, x->workloads, x->deeper, x->cuts, clock_real() - x->began);
 	printf("  distinct states %zu; opened and compared %" PRIu64
 	       " (again where more had been acknowledged), gone on from %" PRIu64 "\n",
 	       seen_count(x->distinct), v->checked, v->continued);
@@ -248,7 +243,7 @@ int main(int argc, char **argv)
 	x.distinct = seen_open();
 	x.shown = seen_open();
 	x.chance = chance_make(x.options.seed);
-	x.began = now();
+	x.began = clock_real();
 	struct disk_image empty = {0};
 	struct model *model = malloc(sizeof(*model));
 	model_init(model);

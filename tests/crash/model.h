@@ -90,6 +90,8 @@ struct workload_options {
 
 /* Options of a small cache on the disk. */
 void workload_cache_options(struct thermo_options *options, bool warm);
+/* Seeds of values count from there: a workload writes the same whatever came before. */
+void workload_versions_from(uint64_t seed);
 uint64_t workload_next_seed(void);
 /* thermo_put, with work in between while there is no room. */
 int workload_put(struct thermo *cache, struct thermo_space *space, const char *name, size_t name_len,

@@ -23,6 +23,11 @@ struct workload_sums workload_sums;
 
 static uint64_t last_seed;
 
+void workload_versions_from(uint64_t seed)
+{
+	last_seed = value_mix(seed) & ~UINT64_C(0xfffffff);
+}
+
 uint64_t workload_next_seed(void)
 {
 	return ++last_seed;
@@ -38,7 +43,7 @@ void workload_cache_options(struct thermo_options *options, bool warm)
 {
 	thermo_options_init(options);
 	options->background_threads = 0;
-	options->dram_bytes = 32 * MIB;
+	options->dram_bytes = 28 * MIB;
 	options->filter_bytes = 4 * MIB;
 	options->warm_bytes = warm ? 8 * MIB : 0;
 	options->warm = "dram";
@@ -265,10 +270,11 @@ static void read_some(struct run *run, uint32_t space)
 }
 
 /* Enough to push what is in memory down. */
-static void push(struct run *run, uint32_t space)
+static void push(struct run *run)
 {
-	uint32_t n = 40 + (uint32_t)chance_below(&run->chance, MODEL_KEYS - MODEL_BALLAST - 40);
+	uint32_t n = 150 + (uint32_t)chance_below(&run->chance, 400);
 	for (uint32_t i = 0; i < n && !run->wrong; i++) {
+		uint32_t space = (uint32_t)chance_below(&run->chance, MODEL_SPACES);
 		uint32_t key = MODEL_BALLAST +
 			       (uint32_t)chance_below(&run->chance, MODEL_KEYS - MODEL_BALLAST);
 		put(run, space, key, BALLAST_BYTES);
@@ -289,16 +295,16 @@ static void step(struct run *run)
 		for (unsigned i = 0; i < 8 && !run->wrong; i++)
 			forget(run, space, false);
 	} else if (what < 74) {
-		push(run, space);
+		push(run);
 	} else if (what < 82) {
 		work(run);
 	} else if (what < 85) {
 		forget(run, space, true);
 	} else if (what < 88) {
 		drop(run, space);
-	} else if (what < 91) {
+	} else if (what < 90) {
 		resize(run);
-	} else if (what < 95) {
+	} else if (what < 92) {
 		read_some(run, space);
 	} else {
 		close_cache(run);
