@@ -119,7 +119,7 @@ struct thermo {
 	_Alignas(128) _Atomic uint64_t clock; /* of sequence numbers */
 	_Atomic uint64_t order;               /* of segments: `born` */
 	_Atomic uint32_t cold_failed;         /* last write to cold failed: -errno */
-	_Atomic uint32_t demoting;            /* a run is in the making or not yet unlinked */
+	_Atomic uint32_t demoting;            /* a record may be in a run that is not visible yet */
 	_Atomic uint32_t filling_warm;        /* new records go to warm: DRAM is full, warm is not */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
 	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */

@@ -241,7 +241,6 @@ static int write_cold(struct thermo *c, const struct live *live, bool was_expire
 		if (rc)
 			return rc;
 	}
-	atomic_store(&c->demoting, 1);
 	int rc = cold_writer_add(r->writer, &record);
 	if (rc == 0) {
 		r->dirty = true;
@@ -277,6 +276,8 @@ static int leave_memory(struct thermo *c, const struct live *live)
 		count_left(c, live, was_expired);
 		return THERMO_OK;
 	}
+	/* Before the look: whoever deletes the record after it must know that it may be in a run. */
+	atomic_store(&c->demoting, 1);
 	if (!still_live(c, live))
 		return THERMO_OK;
 	return write_cold(c, live, was_expired);
@@ -369,6 +370,13 @@ static void put_back(struct thermo *c, struct segment *s)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* No run is in the making, and what the last one holds is found in cold by now. */
+static void note_demoting(struct thermo *c)
+{
+	if (!c->reclaim->writer && !c->reclaim->publishing)
+		atomic_store(&c->demoting, 0);
+}
+
 static void finish(struct thermo *c)
 {
 	struct reclaim *r = c->reclaim;
@@ -383,6 +391,7 @@ static void finish(struct thermo *c)
 	} else {
 		retire(c, s);
 	}
+	note_demoting(c);
 }
 
 bool reclaim_continue(struct thermo *c, unsigned records)
@@ -582,7 +591,6 @@ int reclaim_publish(struct thermo *c)
 			retire(c, s);
 		}
 	}
-	if (!r->writer)
-		atomic_store(&c->demoting, 0);
+	note_demoting(c);
 	return rc;
 }
