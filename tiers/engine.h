@@ -122,7 +122,7 @@ struct thermo {
 	_Atomic uint32_t demoting;            /* a record may be in a run that is not visible yet */
 	_Atomic uint32_t filling_warm;        /* new records go to warm: DRAM is full, warm is not */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
-	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */
+	_Atomic uint32_t starved;             /* index or cold wait for memory: the pool is to give some */
 
 	_Alignas(128) pthread_mutex_t lock;
 	struct segment_list queue[MEMORY_TIERS][QUEUES]; /* sealed, by born */
@@ -150,7 +150,7 @@ struct thermo {
 	uint32_t ages;
 
 	struct budget budget;      /* all DRAM */
-	struct budget cold_budget; /* filters and buffers, taken from it as a whole */
+	struct budget cold_budget; /* filters and buffers: a part of it */
 	struct shard shard[SHARDS];
 	pthread_mutex_t runner_lock;
 	pthread_cond_t runner_idle;
@@ -376,8 +376,10 @@ void cache_heat(struct thermo *c);
 /* Capacity for records, of a memory tier. */
 uint64_t cache_tier_bytes(const struct thermo *c, unsigned tier);
 /* Size at which a run is published. */
-uint64_t cache_run_bytes(uint64_t dram, uint64_t warm);
+uint64_t cache_run_bytes(uint64_t dram);
 uint64_t monotonic_ns(void);
+/* When a caller that waits for room from now on gives up, monotonic. */
+uint64_t cache_deadline(const struct thermo *c);
 void cache_notice(struct thermo *c, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -433,9 +435,12 @@ int write_record(struct thermo *c, struct write *w);
  * WRITE_NEEDS_COLD and WRITE_AGAIN, that this takes a (newer) look at cold; then nothing was done. */
 int write_tombstone(struct thermo *c, struct write *w);
 uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms);
-/* Room for bytes in the writer's lane; inside an epoch. NULL: no free segment. */
+/* Room for bytes in the writer's lane; inside an epoch. early: not of the margin, while a run is on its way.
+ * NULL: no free segment. */
 char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
-		    unsigned klass, uint32_t bytes, struct segment **segment);
+		    unsigned klass, uint32_t bytes, bool early, struct segment **segment);
+/* Free segments, beyond the migrator's reserve, that are for what is put while a run is being published. */
+uint32_t cache_margin(const struct thermo *c, unsigned tier);
 /* A record at `to` that nothing points to: what was reserved and not used. */
 void write_dead(char *to, uint32_t bytes);
 /* Copies a record into an output segment with the delta of its own base; returns bytes, 0 if none. */
@@ -454,11 +459,12 @@ static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
 /* ---- migrate.c ---- */
 int migrate_open(struct thermo *c);
 void migrate_close(struct thermo *c);
-/* Makes room in DRAM: one slice of reclaim by the caller, then waits until deadline (monotonic ns).
- * true: a segment may be free. */
-bool migrate_make_room(struct thermo *c, uint64_t deadline);
-/* The same when it is the index that has no room. */
-void migrate_make_index_room(struct thermo *c, uint64_t deadline);
+/* Makes room in DRAM, more than `beyond` segments besides the reserve: one slice of reclaim by the caller, then
+ * waits until deadline (monotonic ns). true: a segment may be free. */
+bool migrate_make_room(struct thermo *c, uint32_t beyond, uint64_t deadline);
+/* The same when it is the index, or a buffer of cold, that the budget has no memory for. false: it is past
+ * the deadline. Not inside an epoch. */
+bool migrate_make_memory(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
 void migrate_candidate(struct thermo *c, uint64_t hash);
 int migrate_work(struct thermo *c);

@@ -242,6 +242,7 @@ static int write_cold(struct thermo *c, const struct live *live, bool was_expire
 			return rc;
 	}
 	int rc = cold_writer_add(r->writer, &record);
+	r->writer_full |= rc != 0;
 	if (rc == 0) {
 		r->dirty = true;
 		atomic_fetch_add_explicit(&c->cold_demoted, 1, memory_order_relaxed);
@@ -561,6 +562,7 @@ int reclaim_publish(struct thermo *c)
 	struct cold_writer *writer = r->writer;
 	struct segment_list list = r->scanned;
 	r->writer = NULL;
+	r->writer_full = false;
 	memset(&r->scanned, 0, sizeof(r->scanned));
 	r->publishing = true;
 	pthread_mutex_unlock(&c->migrate_lock);

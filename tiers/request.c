@@ -273,7 +273,7 @@ static int finish_ref(struct thermo *c, struct thermo_request *r, const struct c
 	/* No room in DRAM for it just now, or its key moved on: once more, a few times. */
 	if (++r->_state > 64)
 		return THERMO_BUSY;
-	migrate_make_room(c, monotonic_ns() + 1000000);
+	migrate_make_room(c, 0, monotonic_ns() + 1000000);
 	return REQUEST_AGAIN;
 }
 

@@ -36,7 +36,8 @@ struct runner {
 
 int runner_open(struct thermo *c, struct runner **runner);
 void runner_close(struct runner **runner); /* cancels what is airborne */
-/* NULL: no memory. wait: for another to be given back, if there is one; not by who holds one. */
+/* An idle one, or one more. NULL: no memory for its buffers within put_wait_ms. wait: for another to be given
+ * back, if there is one; not by who holds one. Not inside an epoch. */
 struct runner *runner_take(struct thermo *c, bool wait);
 void runner_give(struct runner *runner);
 

@@ -16,6 +16,7 @@
 enum { TRY_NO_ROOM = 80, TRY_WIDE = 81 };
 
 #define HOUR_MS UINT64_C(3600000)
+#define EARLY_WAIT_NS UINT64_C(8000000)
 
 static unsigned class_of(struct thermo *c, uint64_t expires_ms)
 {
@@ -141,8 +142,23 @@ static bool too_many_open(const struct thermo *c, bool first)
 	return open >= (first && most > c->open_segments_max ? most : c->open_segments_max);
 }
 
+uint32_t cache_margin(const struct thermo *c, unsigned tier)
+{
+	uint32_t part = c->pool[tier].extents_target * c->pool[tier].per_extent / (c->cold ? 24 : 64);
+	uint32_t least = c->cold ? 8 : 2;
+	return part > least ? part : least;
+}
+
+/* Free segments that a put leaves alone. While a run is on its way to cold, the last ones last until it is there
+ * if who takes one of them waits a little before: without that, the next ones would have to wait too long. */
+static uint32_t segments_left(const struct thermo *c, unsigned tier, bool early)
+{
+	bool slow = early && tier == THERMO_HOT && atomic_load(&c->demoting);
+	return c->reserve[tier] + (slow ? cache_margin(c, tier) : 0);
+}
+
 static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lane *lane,
-			struct segment *full, unsigned tier, unsigned queue, unsigned klass)
+			struct segment *full, unsigned tier, unsigned queue, unsigned klass, bool early)
 {
 	bool ok = true;
 	pthread_mutex_lock(&c->lock);
@@ -150,7 +166,7 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 		if (!full && too_many_open(c, lane == &space->lane[tier][queue][0][0]))
 			seal_oldest_lane(c);
 		struct segment *s =
-			segment_begin(c, space, tier, queue, klass, c->reserve[tier]);
+			segment_begin(c, space, tier, queue, klass, segments_left(c, tier, early));
 		ok = s != NULL;
 		if (ok) {
 			if (full)
@@ -181,7 +197,7 @@ static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, un
 }
 
 char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
-		    unsigned klass, uint32_t bytes, struct segment **segment)
+		    unsigned klass, uint32_t bytes, bool early, struct segment **segment)
 {
 	const uint32_t cap = c->pool[tier].segment_bytes;
 	check(bytes <= cap);
@@ -198,7 +214,7 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
 					return segment_start(&c->pool[tier], s) + used;
 				}
 		}
-		if (!lane_refill(c, space, lane, s, tier, queue, klass))
+		if (!lane_refill(c, space, lane, s, tier, queue, klass, early))
 			return NULL;
 	}
 }
@@ -322,7 +338,8 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
 }
 
-static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide)
+static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide,
+		     bool early)
 {
 	struct standing old;
 	struct segment *segment;
@@ -345,9 +362,9 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	char *to = NULL;
 	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
 	    queue == POLICY_SMALL)
-		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, &segment);
+		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, early, &segment);
 	if (likely(!to))
-		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, &segment);
+		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, early, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;
@@ -391,9 +408,9 @@ int write_record(struct thermo *c, struct write *w)
 {
 	struct thermo_space *space = &c->space[w->key.space];
 	uint64_t began = 0;
-	bool wide = false;
+	bool wide = false, early = true;
 	for (;;) {
-		int rc = try_write(c, space, w, wide);
+		int rc = try_write(c, space, w, wide, early);
 		if (rc == TRY_WIDE) {
 			wide = true;
 			continue;
@@ -407,15 +424,24 @@ int write_record(struct thermo *c, struct write *w)
 		uint64_t now = monotonic_ns();
 		if (!began)
 			began = now;
-		uint64_t deadline = began + c->options.put_wait_ms * UINT64_C(1000000);
+		uint64_t wait_ns = c->options.put_wait_ms * UINT64_C(1000000);
+		if (rc == TRY_NO_ROOM && early) {
+			uint64_t little = wait_ns / 4 * 3;
+			little = little < EARLY_WAIT_NS ? little : EARLY_WAIT_NS;
+			early = now < began + little;
+			if (early)
+				migrate_make_room(c, cache_margin(c, THERMO_HOT), began + little);
+			continue;
+		}
+		uint64_t deadline = began + wait_ns;
 		if (now >= deadline) {
 			cache_waited(c, now - began);
 			return no_room(c);
 		}
 		if (rc == -ENOMEM)
-			migrate_make_index_room(c, deadline);
+			migrate_make_memory(c, deadline);
 		else
-			migrate_make_room(c, deadline);
+			migrate_make_room(c, 0, deadline);
 	}
 }
 

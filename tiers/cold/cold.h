@@ -80,7 +80,7 @@ void cold_close(struct cold **cold);
  * budget. */
 int cold_writer_open(struct cold *cold, struct cold_writer **writer);
 int cold_writer_add(struct cold_writer *writer, const struct cold_record *record); /* -ENOMEM */
-uint64_t cold_writer_bytes(const struct cold_writer *writer);
+uint64_t cold_writer_bytes(const struct cold_writer *writer); /* of memory that its records take */
 uint64_t cold_writer_records(const struct cold_writer *writer);
 /* Sorts, encodes, writes, syncs, records in the manifest, makes visible, frees the writer (NULLs it).
  * On -ENOSPC, -EIO, -ENOMEM nothing is visible and the writer is as it was: try again or abort. */

@@ -25,7 +25,6 @@ struct cold_writer {
 	struct memory_range arena, entries;
 	size_t arena_used;
 	uint64_t n;
-	uint64_t bytes;               /* of keys and values */
 	bool sorted;
 	uint64_t checked;             /* publications up to this ticket were asked */
 	uint64_t ticket;              /* const after open: of the last publication before it */
@@ -95,7 +94,6 @@ int cold_writer_add(struct cold_writer *writer, const struct cold_record *record
 	if (record->value_len)
 		memcpy(at + held->ident_len, record->value, record->value_len);
 	writer->arena_used += bytes;
-	writer->bytes += (uint64_t)record->key_len + record->value_len;
 	writer->n++;
 	writer->sorted = false;
 	return 0;
@@ -103,7 +101,7 @@ int cold_writer_add(struct cold_writer *writer, const struct cold_record *record
 
 uint64_t cold_writer_bytes(const struct cold_writer *writer)
 {
-	return writer->bytes;
+	return writer->arena_used + writer->n * sizeof(struct sort_entry);
 }
 
 uint64_t cold_writer_records(const struct cold_writer *writer)
