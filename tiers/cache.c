@@ -371,6 +371,13 @@ static void settle_sizes(struct thermo *c)
 		c->lanes = c->open_segments_max / 4;
 }
 
+/* The clock passes all that lies in cold. */
+static void pass_cold(struct thermo *c)
+{
+	if (atomic_load(&c->clock) <= cold_max_seq(c->cold))
+		atomic_store(&c->clock, cold_max_seq(c->cold) + 1);
+}
+
 static int open_content(struct thermo *c, struct thermo_error *error)
 {
 	bool clean = true;
@@ -380,8 +387,7 @@ static int open_content(struct thermo *c, struct thermo_error *error)
 	int rc = image_load_table(c, &clean, error);
 	if (rc)
 		return rc;
-	if (atomic_load(&c->clock) <= cold_max_seq(c->cold))
-		atomic_store(&c->clock, cold_max_seq(c->cold) + 1);
+	pass_cold(c);
 	if (clean) {
 		struct thermo_error why = {{0}};
 		rc = image_load(c, &why);
@@ -397,6 +403,7 @@ static int open_content(struct thermo *c, struct thermo_error *error)
 		cache_notice(c, "%s: was not closed: cache spaces start empty",
 			     c->options.cold_dir);
 	}
+	pass_cold(c); /* some of the image may have gone there */
 	for (unsigned id = 1; !clean && id <= THERMO_SPACES_MAX; id++) {
 		if (atomic_load(&c->space[id].state) != SPACE_OPEN)
 			continue;

@@ -406,6 +406,14 @@ void cache_waited(struct thermo *c, uint64_t ns);
 
 /* ---- write.c ---- */
 
+/* The value of a large value's own record: large.c. */
+struct large_head {
+	uint64_t len;
+	uint64_t generation[2]; /* names its chunks: random at open, and counted */
+	uint32_t chunk_bytes;
+	uint32_t chunks;
+};
+
 struct write {
 	struct key key;
 	const void *value;
@@ -420,16 +428,19 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	bool forgets;        /* the chunks of a large value that it replaces are to be forgotten: so what cold
+			      * holds must be known where memory has nothing, as with `conditional` */
 	/* out */
 	uint64_t version;
 	bool existed; /* a live version was in memory (or cold_seq is one) */
-	unsigned tier; /* promote: where it went */
+	bool replaced_large;         /* forgets: the head of one was in memory ... */
+	struct large_head replaced;  /* ... this one */
 };
 
 enum { WRITE_NEEDS_COLD = 66, WRITE_AGAIN = 67 };
 
-/* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional and cold may hold
- * the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
+/* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional or forgets, and cold
+ * may hold the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
 int write_record(struct thermo *c, struct write *w);
 /* Deletes; as write_record. With `conditional`, w->existed says whether there was a live version, and
  * WRITE_NEEDS_COLD and WRITE_AGAIN, that this takes a (newer) look at cold; then nothing was done. */
@@ -473,6 +484,8 @@ void migrate_stop(struct thermo *c);
 /* Gives extents back until no more than these are there. OK or PENDING. */
 int migrate_shrink(struct thermo *c, unsigned tier, uint32_t extents, int64_t timeout_ns);
 int migrate_settle(struct thermo *c, int64_t timeout_ns);
+/* Publishes the runs that may be in the making by now, each of them once. OK, PENDING at timeout_ns, or -errno. */
+int migrate_flush(struct thermo *c, int64_t timeout_ns);
 /* Everything of the space out of memory; the space is DROPPING and nobody calls. */
 void migrate_purge(struct thermo *c, struct thermo_space *space);
 /* Seals what is open of the space; under migrate_lock. */

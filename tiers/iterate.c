@@ -181,17 +181,13 @@ static int from_cold(struct thermo_iter *it, const struct cold_record *record,
 	struct runner *runner = runner_take(it->cache, true);
 	if (!runner)
 		return -ENOMEM;
-	struct cold_get *done, get = {
+	struct cold_get get = {
 		.key = record->key,
 		.key_len = record->key_len,
 		.hash = key_make(it->space, record->key, record->key_len, 0).hash,
 		.space = it->space->id,
 	};
-	if (cold_get_start(runner->io, &get) == 0) {
-		cold_io_submit(runner->io);
-		while (cold_io_wait(runner->io, &done, 1, -1) == 0)
-			;
-	}
+	runner_read(runner, &get);
 	int rc = get.status;
 	if (rc == THERMO_OK)
 		rc = (get.record.flags & COLD_TOMBSTONE) ||
@@ -201,7 +197,7 @@ static int from_cold(struct thermo_iter *it, const struct cold_record *record,
 			     : give_cold(it, item, &get.record);
 	cold_get_release(runner->io, &get);
 	runner_give(runner);
-	return rc == THERMO_LOST ? THERMO_MISS : rc;
+	return rc;
 }
 
 static int scan_begin(struct thermo_iter *it)

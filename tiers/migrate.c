@@ -660,6 +660,41 @@ int migrate_settle(struct thermo *c, int64_t timeout_ns)
 	return THERMO_OK;
 }
 
+/* One step of it, under migrate_lock. true: the first `target` runs are published. */
+static bool flush_step(struct thermo *c, uint64_t target, int *rc)
+{
+	struct reclaim *r = c->reclaim;
+	*rc = THERMO_OK;
+	if (r->runs_ended >= target)
+		return true;
+	while (r->victim && r->dirty)
+		reclaim_continue(c, SLICE_RECORDS);
+	*rc = reclaim_publish(c);
+	return r->runs_ended >= target;
+}
+
+int migrate_flush(struct thermo *c, int64_t timeout_ns)
+{
+	uint64_t began = monotonic_ns();
+	pthread_mutex_lock(&c->migrate_lock);
+	uint64_t target = c->reclaim->runs_begun;
+	pthread_mutex_unlock(&c->migrate_lock);
+	for (;;) {
+		int rc;
+		pthread_mutex_lock(&c->migrate_lock);
+		bool done = flush_step(c, target, &rc);
+		pthread_mutex_unlock(&c->migrate_lock);
+		if (rc < 0)
+			return rc;
+		if (done)
+			return THERMO_OK;
+		if (past(began, timeout_ns))
+			return THERMO_PENDING;
+		struct timespec t = {0, 200000}; /* another thread is at it */
+		nanosleep(&t, NULL);
+	}
+}
+
 /* One segment of the space, wherever it is in its life. */
 static bool purge_one(struct thermo *c, struct thermo_space *space)
 {

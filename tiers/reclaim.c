@@ -240,6 +240,7 @@ static int write_cold(struct thermo *c, const struct live *live, bool was_expire
 		int rc = cold_writer_open(c->cold, &r->writer);
 		if (rc)
 			return rc;
+		r->runs_begun++;
 	}
 	int rc = cold_writer_add(r->writer, &record);
 	r->writer_full |= rc != 0;
@@ -571,6 +572,7 @@ int reclaim_publish(struct thermo *c)
 
 	pthread_mutex_lock(&c->migrate_lock);
 	r->publishing = false;
+	r->runs_ended++;
 	if (rc) {
 		atomic_store(&c->cold_failed, (uint32_t)-rc);
 		r->cold_retry = monotonic_ns() + (rc == -ENOMEM ? UINT64_C(20000000)

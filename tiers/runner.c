@@ -210,6 +210,17 @@ void runner_submit(struct runner *r)
 		cold_io_submit(r->io);
 }
 
+void runner_read(struct runner *r, struct cold_get *get)
+{
+	struct cold_get *done;
+	check(!r->flights);
+	if (cold_get_start(r->io, get) == 1)
+		return;
+	cold_io_submit(r->io);
+	while (cold_io_wait(r->io, &done, 1, -1) == 0)
+		;
+}
+
 void runner_wait(struct runner *r, int64_t timeout_ns)
 {
 	struct cold_get *done[32];

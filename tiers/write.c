@@ -266,11 +266,17 @@ static bool shadows(struct thermo *c, const struct write *w, const struct standi
 	return old->copied || (old->view.flags & (RECORD_SHADOWING | RECORD_CLEAN));
 }
 
-/* The conditions of a compare-and-set or a promotion: THERMO_OK to go on. */
+static bool must_know(const struct thermo *c, const struct write *w)
+{
+	return w->forgets && c->cold && atomic_load(&c->space[w->key.space].has_large);
+}
+
+/* The conditions of a compare-and-set or a promotion, and whether it is known what is replaced: THERMO_OK to go
+ * on. */
 static int permitted(struct thermo *c, struct write *w, const struct standing *old)
 {
 	w->existed = old->live;
-	if (!w->conditional && !w->promote)
+	if (!w->conditional && !w->promote && (old->in_index || !must_know(c, w)))
 		return THERMO_OK;
 	if (old->in_index) {
 		if (w->promote)
@@ -282,15 +288,24 @@ static int permitted(struct thermo *c, struct write *w, const struct standing *o
 		if (c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash))
 			return WRITE_NEEDS_COLD;
 		w->version = 0;
-		return w->expected == 0 ? THERMO_OK : THERMO_CONFLICT;
+		return w->expected == 0 || !w->conditional ? THERMO_OK : THERMO_CONFLICT;
 	}
 	if (stripe_read(c, w->key.hash) != w->stripe)
 		return WRITE_AGAIN;
-	if (w->promote)
+	if (!w->conditional)
 		return THERMO_OK;
 	w->existed = w->expected != 0 && w->cold_live;
 	w->version = w->cold_live ? w->cold_seq : 0;
 	return w->version == w->expected ? THERMO_OK : THERMO_CONFLICT;
+}
+
+/* Under the bucket's lock, so that each head is forgotten by the one write that replaces it. */
+static void note_replaced(struct write *w, const struct standing *old)
+{
+	w->replaced_large = w->forgets && old->in_index && (old->view.flags & RECORD_HEAD) &&
+			    old->view.value_len == sizeof(w->replaced);
+	if (w->replaced_large)
+		memcpy(&w->replaced, old->view.value, sizeof(w->replaced));
 }
 
 static int publish(struct thermo *c, struct write *w, const struct standing *old,
@@ -380,6 +395,8 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	stand(c, &w->key, &old);
 	rc = permitted(c, w, &old);
 	if (rc == THERMO_OK)
+		note_replaced(w, &old);
+	if (rc == THERMO_OK)
 		rc = publish(c, w, &old, home, segment, to, wide);
 	index_unlock(home);
 	if (rc != THERMO_OK)
@@ -454,7 +471,9 @@ int write_tombstone(struct thermo *c, struct write *w)
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
 	w->existed = old.in_index ? old.live : w->known_cold && w->cold_live;
-	if (w->conditional && !old.in_index) { /* it is to say whether there was one */
+	w->version = old.seq;
+	w->replaced_large = false;
+	if (!old.in_index && (w->conditional || must_know(c, w))) { /* whether there was one, or which */
 		if (w->known_cold ? stripe_read(c, w->key.hash) != w->stripe
 				  : c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash)) {
 			rc = w->known_cold ? WRITE_AGAIN : WRITE_NEEDS_COLD;
@@ -474,6 +493,7 @@ int write_tombstone(struct thermo *c, struct write *w)
 		while (clock <= old.seq &&
 		       !atomic_compare_exchange_weak(&c->clock, &clock, old.seq + 1))
 			;
+		note_replaced(w, &old);
 		stripe_bump(c, w->key.hash);
 		index_remove(c->index, home, old.found.at);
 	}
@@ -482,7 +502,8 @@ done:
 	epoch_exit();
 	if (!stays)
 		return rc;
-	w->conditional = w->known_cold = false;
+	w->conditional = false;
+	w->known_cold &= must_know(c, w); /* else nobody would look whether it is still so */
 	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
 	w->value_len = 0;

@@ -269,11 +269,12 @@ static int build_all(struct cold_writer *writer, struct product *product)
 	for (uint64_t k = 0; k < writer->n && !status; k++) {
 		const struct sort_entry *entry = &writer_entries(writer)[k];
 		const struct held *held = sort_held(writer->arena.base, entry);
-		if (held->gone || held->seq < set->below[sort_point(entry).space])
+		struct ident ident = sort_ident(held);
+		if (held->gone || !set_visible(set, &ident, entry->hash, held->seq))
 			continue;
 		if (before) { /* an older version of the same identity? */
-			struct ident a = sort_ident(before), b = sort_ident(held);
-			if (ident_equal(&a, &b))
+			struct ident newer = sort_ident(before);
+			if (ident_equal(&newer, &ident))
 				continue;
 		}
 		before = held;
