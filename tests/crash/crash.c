@@ -4,7 +4,7 @@
  * disk may be in after the power went there; each is opened, read and compared with the model. From some
  * states another workload goes on, and its prefixes are looked at in turn: what recovery does is crashed too.
  *
- * usage: crash [--seed N] [--states N] [--seconds S] [--durable] [--plant NAME] [--only SEED] [--verbose]
+ * usage: crash [--seed N] [--states N] [--seconds S] [--durable] [--plant NAME] [--only] [--hashes FILE] [--verbose]
  *
  * Ends with status 0 when nothing was wrong, 1 when a state was, 2 on misuse.
  */
@@ -26,7 +26,7 @@ struct options {
 	uint64_t states;   /* stop when so many distinct ones were checked; 0: no such end */
 	double seconds;    /* or after so long; 0: no such end */
 	bool durable, verbose, once;
-	const char *plant;
+	const char *plant, *hashes;
 };
 
 struct explorer {
@@ -203,7 +203,7 @@ static void print_summary(const struct explorer *x)
 static int usage(void)
 {
 	fprintf(stderr, "usage: crash [--seed N] [--states N] [--seconds S] [--durable] [--only] "
-			"[--plant NAME] [--verbose]\n  plants: %s\n", plant_names());
+			"[--plant NAME] [--hashes FILE] [--verbose]\n  plants: %s\n", plant_names());
 	return 2;
 }
 
@@ -213,7 +213,8 @@ static int parse(int argc, char **argv, struct options *o)
 		{"seed", required_argument, NULL, 's'},    {"states", required_argument, NULL, 'n'},
 		{"seconds", required_argument, NULL, 't'}, {"durable", no_argument, NULL, 'd'},
 		{"only", no_argument, NULL, 'o'},          {"plant", required_argument, NULL, 'p'},
-		{"verbose", no_argument, NULL, 'v'},       {NULL, 0, NULL, 0},
+		{"verbose", no_argument, NULL, 'v'},       {"hashes", required_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
 	};
 	int option;
 	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -224,6 +225,7 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'd': o->durable = true; break;
 		case 'o': o->once = true; break;
 		case 'p': o->plant = optarg; break;
+		case 'h': o->hashes = optarg; break;
 		case 'v': o->verbose = true; break;
 		default: return usage();
 		}
@@ -253,6 +255,10 @@ int main(int argc, char **argv)
 			break;
 	}
 	print_summary(&x);
+	if (x.options.hashes && !seen_save(x.distinct, x.options.hashes)) {
+		fprintf(stderr, "crash: %s cannot be written\n", x.options.hashes);
+		x.failed = true;
+	}
 	free(model);
 	seen_close(x.distinct);
 	seen_close(x.shown);

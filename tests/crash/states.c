@@ -38,6 +38,17 @@ size_t seen_count(const struct seen *seen)
 	return seen->n;
 }
 
+bool seen_save(const struct seen *seen, const char *path)
+{
+	FILE *file = fopen(path, "w");
+	if (!file)
+		return false;
+	for (size_t i = 0; i < seen->room; i++)
+		if (seen->slot[i])
+			fprintf(file, "%016llx\n", (unsigned long long)seen->slot[i]);
+	return fclose(file) == 0;
+}
+
 static bool seen_put(struct seen *seen, uint64_t hash)
 {
 	hash += !hash;

@@ -43,6 +43,8 @@ struct seen; /* a set of hashes */
 struct seen *seen_open(void);
 void seen_close(struct seen *seen);
 size_t seen_count(const struct seen *seen);
+/* One a line, in hexadecimal. */
+bool seen_save(const struct seen *seen, const char *path);
 
 void states_all(const struct disk_record *record, const struct states_options *options,
 		struct seen *distinct, struct seen *shown, uint64_t seed, state_visit visit, void *context);
