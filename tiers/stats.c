@@ -142,7 +142,8 @@ static const struct field stat_fields[] = {
 	STAT(device_writes), STAT(device_write_bytes), STAT(cold_gets), STAT(cold_hits),
 	STAT(filter_false_positives), STAT(cold_runs), STAT(cold_records), STAT(cold_tombstones),
 	STAT(cold_bytes), STAT(compactions), STAT(compaction_read_bytes),
-	STAT(compaction_write_bytes), STAT(put_wait_ns), STAT(stalls), STAT(scan_kept),
+	STAT(compaction_write_bytes), STAT(scrub_bytes), STAT(scrub_passes), STAT(scrub_bad_blocks),
+	STAT(scrub_oldest_ms), STAT(put_wait_ns), STAT(stalls), STAT(scan_kept),
 	STAT(scan_evicted), STAT(scan_dead), STAT(placement_threshold), STAT(emulated_warm),
 	STAT(uring), STAT(huge_pages), STAT(cold_failed),
 };

@@ -279,6 +279,7 @@ static void take_options(struct cold *cold, const struct cold_options *options)
 	cold->cap_bytes = options->cap_bytes;
 	cold->filter_bytes = options->filter_bytes;
 	cold->write_bytes_per_day = options->write_bytes_per_day;
+	cold->scrub_ms = options->scrub_ms;
 	cold->clock_ms = options->clock_ms ? options->clock_ms : wall_clock;
 	cold->clock_context = options->clock_context;
 	cold->log = options->log;
@@ -321,6 +322,8 @@ int cold_open(const struct cold_options *options, struct cold **out, struct ther
 					 .log_context = options->log_context };
 		status = io_engine_open(&io, &cold->engine, error);
 	}
+	if (!status && scrub_open(cold))
+		status = error_set(error, -ENOMEM, "cold tier: there is no memory");
 	if (status)
 		cold_close(&cold);
 	else
@@ -334,6 +337,7 @@ void cold_close(struct cold **out)
 	if (!cold)
 		return;
 	check(!cold->writers);
+	scrub_close(cold);
 	jobs_close(cold);
 	cold_build_close(&cold->build);
 	struct run_set *set = atomic_load(&cold->set);
@@ -451,4 +455,5 @@ void cold_stats(struct cold *cold, struct thermo_stats *stats)
 	tier->segments = segments;
 	tier->hits = stats->cold_hits;
 	tier->records_expired = value(&counters->expired_dropped);
+	scrub_stats(cold, stats);
 }

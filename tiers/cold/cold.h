@@ -59,6 +59,7 @@ struct cold_options {
 	uint64_t cap_bytes;     /* 0 = what the file system has */
 	uint64_t filter_bytes;  /* cap of filters and fences in DRAM */
 	uint64_t write_bytes_per_day; /* 0 = unlimited */
+	uint64_t scrub_ms;      /* all files are read and checked once in that time; 0 = never */
 	struct budget *budget;  /* DRAM */
 	struct heap *heap;
 	uint64_t (*clock_ms)(void *context);
@@ -153,7 +154,7 @@ int cold_erase_wait(struct cold *cold, const struct cold_get *identity, int64_t 
  * durable on return. meta_get: copies up to capacity, returns the full length. */
 int cold_meta_set(struct cold *cold, const void *bytes, size_t len);
 size_t cold_meta_get(struct cold *cold, void *bytes, size_t capacity);
-/* Fills the cold fields of stats (device_*, cold_*, filter_*, compaction*, uring). */
+/* Fills the cold fields of stats (device_*, cold_*, filter_*, compaction*, scrub_*, uring). */
 void cold_stats(struct cold *cold, struct thermo_stats *stats);
 /* Greatest sequence number in any run. */
 uint64_t cold_max_seq(struct cold *cold);

@@ -39,6 +39,8 @@ struct cold_segment {
 	_Atomic(uint8_t *) filter;     /* memory_alloc(footer.filter.bytes); NULL: not in DRAM */
 	_Atomic uint32_t refs;
 	_Atomic uint64_t given;        /* bytes of the file that were given back to the cap */
+	_Atomic uint64_t scrubbed_ms;  /* when it was last looked at as a whole; 0: not yet */
+	_Atomic uint32_t scrub_bad;    /* blocks and sections that were found bad then */
 	_Atomic bool obsolete;         /* unlink the file when the last reference goes */
 	/* under edit */
 	bool rewrite;                  /* holds a copy of an erased key */

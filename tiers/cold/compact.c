@@ -573,6 +573,7 @@ void jobs_close(struct cold *cold)
 static int work(struct cold *cold, bool budgeted)
 {
 	bool did = cold_bury(cold) > 0;
+	did |= scrub_step(cold) == THERMO_OK;
 	int status = erase_step(cold);
 	if (status == THERMO_MISS)
 		status = pick_tidy(cold);

@@ -4,6 +4,7 @@
  *
  * Locks, in the order in which they are taken:
  *   publish_lock    the builder of publications
+ *   scrub->lock     the scrub's state; only ever tried
  *   job->lock       one job's state; only ever tried, not waited for
  *   edit            the manifest, the list of runs and what decides it; held over the manifest's writes
  *   writers_lock    tickets of open writers
@@ -70,9 +71,11 @@ struct cold_counters {
 	_Atomic uint64_t reads, read_bytes, writes, write_bytes;
 	_Atomic uint64_t compactions, compaction_read_bytes, compaction_write_bytes;
 	_Atomic uint64_t superseded, tombstones_dropped, expired_dropped;
+	_Atomic uint64_t scrub_bytes, scrub_passes;
 };
 
 struct merge_job;
+struct scrub;
 
 struct cold {
 	/* const after open */
@@ -85,6 +88,8 @@ struct cold {
 	void (*log)(void *context, const char *line);
 	void *log_context;
 	unsigned runs_max, garbage_percent, jobs_max;
+	uint64_t scrub_ms;            /* of a pass; 0: no scrub */
+	struct scrub *scrub;          /* scrub.c; NULL: no scrub */
 
 	struct gate gate;
 	_Atomic(struct run_set *) set;
@@ -202,6 +207,13 @@ void jobs_close(struct cold *cold);
 int cold_work_unbudgeted(struct cold *cold);
 /* Compacts until there are fewer than that many runs; -ENOSPC, -EIO, ... if that does not work. */
 int compact_below(struct cold *cold, uint32_t runs);
+
+/* ---- scrub.c ---- */
+int scrub_open(struct cold *cold); /* -ENOMEM */
+void scrub_close(struct cold *cold);
+/* A piece, if one is due: THERMO_OK, or THERMO_MISS. */
+int scrub_step(struct cold *cold);
+void scrub_stats(struct cold *cold, struct thermo_stats *stats);
 
 /* ---- erase.c ---- */
 void erasure_make(struct cold_erasure *erasure, const struct manifest_key *key);
