@@ -4,7 +4,7 @@
  * disk may be in after the power went there; each is opened, read and compared with the model. From some
  * states another workload goes on, and its prefixes are looked at in turn: what recovery does is crashed too.
  *
- * usage: crash [--seed N] [--states N] [--seconds S] [--durable] [--plant NAME] [--only] [--hashes FILE] [--verbose]
+ * usage: crash [--seed N] [--states N] [--seconds S] [--every N] [--durable] [--plant NAME] [--only] [--hashes FILE] [--verbose]
  *
  * Ends with status 0 when nothing was wrong, 1 when a state was, 2 on misuse.
  */
@@ -23,6 +23,7 @@
 
 struct options {
 	uint64_t seed;
+	uint64_t every;    /* of the states with something in doubt: one in so many is looked at */
 	uint64_t states;   /* stop when so many distinct ones were checked; 0: no such end */
 	double seconds;    /* or after so long; 0: no such end */
 	bool durable, verbose, once;
@@ -164,7 +165,7 @@ static void explore(struct explorer *x, const struct disk_image *base, const str
 	*pass = (struct pass){.x = x, .record = &record, .trace = &trace, .model = *model,
 			      .seed = seed, .warm = warm, .depth = depth,
 			      .epoch_base = value_mix(seed)};
-	struct states_options states = {.random_subsets = 8, .tears = 3};
+	struct states_options states = {.random_subsets = 8, .tears = 3, .every = x->options.every};
 	if (well)
 		states_all(&record, &states, x->distinct, x->shown, seed, visit, pass);
 	else
@@ -182,6 +183,8 @@ static void print_summary(const struct explorer *x)
 	printf("crash: seed %" PRIu64 ": %" PRIu64 " workloads and %" PRIu64
 	       " from states of theirs, %" PRIu64 " prefixes, %.0f s\n",
 	       x->options.seed, x->workloads, x->deeper, x->cuts, clock_real() - x->began);
+	if (x->options.every > 1)
+		printf("  a sample: one state in %" PRIu64 " was made\n", x->options.every);
 	printf("  distinct states %zu; opened and compared %" PRIu64
 	       " (again where more had been acknowledged), gone on from %" PRIu64 "\n",
 	       seen_count(x->distinct), v->checked, v->continued);
@@ -202,7 +205,7 @@ static void print_summary(const struct explorer *x)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: crash [--seed N] [--states N] [--seconds S] [--durable] [--only] "
+	fprintf(stderr, "usage: crash [--seed N] [--states N] [--seconds S] [--every N] [--durable] [--only] "
 			"[--plant NAME] [--hashes FILE] [--verbose]\n  plants: %s\n", plant_names());
 	return 2;
 }
@@ -214,7 +217,7 @@ static int parse(int argc, char **argv, struct options *o)
 		{"seconds", required_argument, NULL, 't'}, {"durable", no_argument, NULL, 'd'},
 		{"only", no_argument, NULL, 'o'},          {"plant", required_argument, NULL, 'p'},
 		{"verbose", no_argument, NULL, 'v'},       {"hashes", required_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
+		{"every", required_argument, NULL, 'e'},   {NULL, 0, NULL, 0},
 	};
 	int option;
 	while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -225,17 +228,18 @@ static int parse(int argc, char **argv, struct options *o)
 		case 'd': o->durable = true; break;
 		case 'o': o->once = true; break;
 		case 'p': o->plant = optarg; break;
+		case 'e': o->every = strtoull(optarg, NULL, 0); break;
 		case 'h': o->hashes = optarg; break;
 		case 'v': o->verbose = true; break;
 		default: return usage();
 		}
 	}
-	return optind < argc || (o->plant && !plant_known(o->plant)) ? usage() : 0;
+	return optind < argc || !o->every || (o->plant && !plant_known(o->plant)) ? usage() : 0;
 }
 
 int main(int argc, char **argv)
 {
-	struct explorer x = {.options = {.seed = 1, .seconds = 0}};
+	struct explorer x = {.options = {.seed = 1, .every = 1}};
 	int status = parse(argc, argv, &x.options);
 	if (status)
 		return status;

@@ -103,14 +103,14 @@ def main():
     for name, flags in PLANTS:
         if only and name not in only:
             continue
-        how = how_caught([f"{build_dir}/tests/crash/crash", "--seconds", SECONDS, "--plant", name, *flags])
+        how = how_caught([f"{build_dir}/tests/crash/crash", "--seconds", SECONDS, "--every", "30", "--plant", name, *flags])
         print(f"{name}: {how or 'SURVIVED'}", flush=True)
         survived += not how
     for name, path, old, new, flags in MUTANTS:
         if only and name not in only:
             continue
         with tempfile.TemporaryDirectory() as root:
-            how = how_caught([build(root, build_dir, path, old, new), "--seconds", SECONDS, *flags])
+            how = how_caught([build(root, build_dir, path, old, new), "--seconds", SECONDS, "--every", "30", *flags])
         print(f"{name}: {how or 'SURVIVED'}", flush=True)
         survived += not how
     sys.exit(1 if survived else 0)

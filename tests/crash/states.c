@@ -157,6 +157,8 @@ static uint32_t kinds_of(const struct walk *walk)
 static bool show(struct walk *walk, const struct choice *choice, const char *what)
 {
 	struct state state = {.cut = walk->cut, .image = &walk->image, .in_doubt = walk->n};
+	if (walk->n && walk->options->every > 1 && chance_below(&walk->chance, walk->options->every))
+		return true;
 	disk_image_copy(&walk->image, &walk->durable);
 	for (uint32_t i = 0; i < walk->n; i++) {
 		if (!chosen(choice, i))

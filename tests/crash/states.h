@@ -20,6 +20,7 @@
 struct states_options {
 	unsigned random_subsets; /* where there are too many for all */
 	unsigned tears;          /* torn variants of each write in doubt */
+	uint64_t every;          /* a sample: of states with something in doubt, one in so many; 1: all */
 };
 
 /* One state, as it was chosen. */

@@ -76,6 +76,18 @@ struct cold_options {
 /* Takes the directory's lock, reads the manifest, opens the runs, removes orphans.
  * -EBUSY, -ENOENT, -ENOTDIR, -EROFS, -EACCES, -EPROTO (unknown version), -EILSEQ (damaged), ... */
 int cold_open(const struct cold_options *options, struct cold **cold, struct thermo_error *error);
+/* Opens the directory as cold_open does, with what is damaged in its segments put right: every readable
+ * record of a damaged file goes to a new one, what cannot be read becomes a hole of the manifest (keys that may
+ * have been there answer -EIO, not a miss, until they are written again), the damaged file is renamed to
+ * NUMBER.seg.bad. Sound files are not touched. Then the tier is closed again. options: dir, budget,
+ * heap, filter_bytes, log (a line for each thing done) and files. dry_run: says what would be done. */
+struct cold_repair {
+	bool dry_run;           /* in */
+	uint32_t segments, damaged, missing, holes;
+	uint64_t blocks_lost, records_salvaged;
+};
+int cold_repair(const struct cold_options *options, struct cold_repair *repair,
+		struct thermo_error *error);
 /* Writers, ios and scans must be closed. Runs are durable already. */
 void cold_close(struct cold **cold);
 
