@@ -13,5 +13,6 @@ int replay_main(int argc, char **argv);
 int demo_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
+int repair_main(int argc, char **argv);
 
 #endif

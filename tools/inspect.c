@@ -101,6 +101,13 @@ static void print_segment(const struct inspect_segment *segment)
 		       size_format(segment->stored_bytes, b));
 	if (*segment->problem)
 		printf("    PROBLEM   %s\n", segment->problem);
+	for (uint32_t i = 0; i < segment->n_damage && i < INSPECT_DAMAGES; i++)
+		printf("    DAMAGED   the block at byte %" PRIu64 ": keys of space %u with hashes %016" PRIx64
+		       " ... %016" PRIx64 "\n",
+		       segment->damage[i].at, segment->damage[i].space, segment->damage[i].from,
+		       segment->damage[i].to);
+	if (segment->n_damage > INSPECT_DAMAGES)
+		printf("    and %u damaged blocks more\n", segment->n_damage - INSPECT_DAMAGES);
 }
 
 static void print_runs(const struct inspect *inspect)
@@ -167,6 +174,15 @@ static void print(const char *path, const struct inspect *inspect)
 		       size_format(inspect->image_bytes, a));
 	else
 		printf("image:    none: the cache is open, or did not close cleanly\n");
+	if (*inspect->image_problem)
+		printf("    PROBLEM   %s: the next open starts cache spaces empty\n",
+		       inspect->image_problem);
+	for (uint32_t i = 0; i < manifest->n_holes; i++)
+		printf("hole:     %u:%016" PRIx64 " ... %u:%016" PRIx64 " (space:hash), versions below %" PRIu64
+		       " are lost\n",
+		       manifest->holes[i].from_space, manifest->holes[i].from_hash,
+		       manifest->holes[i].to_space, manifest->holes[i].to_hash,
+		       manifest->holes[i].below_seq);
 	if (manifest->n_keys)
 		printf("erasing:  %u keys\n", manifest->n_keys);
 	print_runs(inspect);
@@ -190,6 +206,7 @@ static cJSON *json_segment(const struct inspect_segment *segment)
 	add_number(json, "file_bytes", segment->file_bytes);
 	if (*segment->problem)
 		cJSON_AddStringToObject(json, "problem", segment->problem);
+	add_number(json, "damaged_blocks", segment->n_damage);
 	if (!segment->footer_read)
 		return json;
 	cJSON_AddBoolToObject(json, "partly_merged_away", segment->partial);
@@ -252,6 +269,9 @@ static int write_json(const char *path, const char *to_path, const struct inspec
 	add_number(root, "meta_bytes", manifest->meta_bytes);
 	add_number(root, "keys_being_erased", manifest->n_keys);
 	add_number(root, "files_not_in_manifest", inspect->n_strays);
+	add_number(root, "holes", manifest->n_holes);
+	if (*inspect->image_problem)
+		cJSON_AddStringToObject(root, "image_problem", inspect->image_problem);
 	add_number(root, "problems", inspect->problems);
 	cJSON *runs = cJSON_AddArrayToObject(root, "runs");
 	const struct inspect_segment *segments = inspect->segments;
@@ -281,10 +301,13 @@ static int report(const char *path, const char *json, bool verify)
 		if (*inspect.segments[i].problem)
 			status = cli_fail(
 				"inspect",
-				"%s/%016" PRIx64 ".seg: %s (%u of %u segments have a problem; "
-				"restore them from a copy)",
+				"%s/%016" PRIx64 ".seg: %s (%u of %u files have a problem; "
+				"restore them from a copy, or see thermo repair)",
 				path, inspect.segments[i].number, inspect.segments[i].problem,
-				inspect.problems, inspect.manifest.n_segments);
+				inspect.problems, inspect.manifest.n_segments + 1);
+	if (!status && *inspect.image_problem)
+		status = cli_fail("inspect", "%s/memory.img: %s; the next open starts cache spaces empty",
+				  path, inspect.image_problem);
 	inspect_free(&inspect);
 	return status;
 }

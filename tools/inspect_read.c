@@ -240,7 +240,37 @@ static int walk_block(struct reader *reader, struct block_cursor *cursor, struct
 	return status == THERMO_MISS ? 0 : problem(reader->segment, "a record is damaged");
 }
 
-/* Every block that counts. */
+static uint64_t separator_hash(const struct fences *fences, const struct segment_space *space, uint32_t block)
+{
+	return space->first_hash + ((uint64_t)fences->separator[block] << space->shift);
+}
+
+/* One block is lost: which keys may have been in it? */
+static void note_damage(struct reader *reader, uint32_t block)
+{
+	struct inspect_segment *segment = reader->segment;
+	const struct fences *fences = &reader->fences;
+	uint32_t k = 0;
+	while (k + 1 < segment->n_spaces && segment->spaces[k + 1].first_block <= block)
+		k++;
+	const struct segment_space *space = &segment->spaces[k];
+	uint32_t end = k + 1 < segment->n_spaces ? segment->spaces[k + 1].first_block : fences->blocks;
+	struct inspect_damage damage = {
+		.at = fences->start[block],
+		.from = separator_hash(fences, space, block),
+		.to = block + 1 < end ? separator_hash(fences, space, block + 1) +
+						((UINT64_C(1) << space->shift) - 1)
+				      : space->last_hash,
+		.space = space->space,
+	};
+	if (damage.to > space->last_hash || damage.to < damage.from)
+		damage.to = space->last_hash;
+	if (segment->n_damage < INSPECT_DAMAGES)
+		segment->damage[segment->n_damage] = damage;
+	segment->n_damage++;
+}
+
+/* Every block that counts; goes on past those that are damaged. */
 static int walk_blocks(struct reader *reader)
 {
 	struct inspect_segment *segment = reader->segment;
@@ -252,12 +282,16 @@ static int walk_blocks(struct reader *reader)
 	for (; block < reader->fences.blocks; block++) {
 		struct fence_place place = fence_place(&reader->fences, block);
 		if (open_block(reader, &place, &header, &cursor) ||
-		    walk_block(reader, &cursor, &before, &records, &tombstones))
-			return -EILSEQ;
+		    walk_block(reader, &cursor, &before, &records, &tombstones)) {
+			note_damage(reader, block);
+			continue;
+		}
 		segment->blocks[header.codec]++;
 		segment->stored_bytes += sizeof(header) + header.stored;
 		segment->raw_bytes += header.raw;
 	}
+	if (segment->n_damage)
+		return -EILSEQ;
 	if (!segment->partial &&
 	    (records != segment->footer.records || tombstones != segment->footer.tombstones))
 		return problem(segment, "it holds another number of records than its footer says");
@@ -303,10 +337,10 @@ static int read_file(struct reader *reader, const struct manifest_segment *entry
 		status = reader_open(reader);
 	if (!status)
 		status = read_sections(reader);
-	if (!status)
-		status = read_ends(reader);
 	if (!status && walk)
 		status = walk_blocks(reader);
+	if (!status)
+		status = read_ends(reader);
 	if (!status && walk && !reader->segment->partial)
 		status = check_data(reader);
 	return status;
@@ -369,6 +403,39 @@ static int read_manifest(struct inspect *inspect, const char *path, struct therm
 	return status ? fail(error, status, name, why) : 0;
 }
 
+/* The image's blocks, each by its hash: docs/format.md. */
+static void read_image(struct inspect *inspect)
+{
+	struct {
+		uint32_t bytes, records;
+		uint64_t xxh3;
+	} head;
+	uint64_t at = 24, records = 0;
+	const char *why = "it is damaged";
+	uint8_t *block = malloc(1 << 20);
+	int file = openat(inspect->dir, IMAGE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (file < 0 && errno == ENOENT)
+		why = NULL;
+	while (file >= 0 && block && !read_at(file, &head, sizeof(head), at)) {
+		at += sizeof(head);
+		if (!head.bytes) {
+			why = head.xxh3 == records ? NULL : why;
+			break;
+		}
+		if (head.bytes > 1 << 20 || read_at(file, block, head.bytes, at) ||
+		    XXH3_64bits(block, head.bytes) != head.xxh3)
+			break;
+		at += head.bytes;
+		records += head.records;
+	}
+	free(block);
+	if (file >= 0)
+		close(file);
+	if (why)
+		snprintf(inspect->image_problem, sizeof(inspect->image_problem), "%s", why);
+	inspect->problems += why != NULL;
+}
+
 /* Files that the manifest does not name. */
 static int list_strays(struct inspect *inspect)
 {
@@ -429,6 +496,8 @@ int inspect_read(const char *path, bool walk, struct inspect *inspect, struct th
 		fail(error, status, path, strerror(-status));
 		goto free_all;
 	}
+	if (walk)
+		read_image(inspect);
 	for (uint32_t run = 0, at = 0; run < manifest->n_runs; run++) {
 		struct point from = {manifest->runs[run].from_hash, manifest->runs[run].from_space};
 		for (uint32_t i = 0; i < manifest->runs[run].segments; i++, at++)

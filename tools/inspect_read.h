@@ -21,6 +21,14 @@ struct inspect_key {
 	uint8_t bytes[IDENT_MAX];
 };
 
+/* A block that cannot be read, and where the keys that it may have held lie in the order of hashes. */
+struct inspect_damage {
+	uint64_t at;         /* byte in the file */
+	uint64_t from, to;   /* hashes, both inclusive, about */
+	uint8_t space;
+};
+#define INSPECT_DAMAGES 64
+
 struct inspect_segment {
 	uint64_t number;
 	uint64_t file_bytes; /* as found */
@@ -34,6 +42,8 @@ struct inspect_segment {
 	bool walked;
 	uint64_t blocks[3]; /* by enum block_codec */
 	uint64_t stored_bytes, raw_bytes;
+	struct inspect_damage damage[INSPECT_DAMAGES];
+	uint32_t n_damage; /* may be more than fit */
 	char problem[160]; /* "" or what is wrong with the file */
 };
 
@@ -51,12 +61,13 @@ struct inspect {
 	/* what was found */
 	struct manifest manifest;
 	uint64_t manifest_bytes;
+	char image_problem[80]; /* "" or what is wrong with it, when asked to walk */
 	uint64_t image_bytes; /* of the hot and warm records that a clean close kept; 0 = there is
 				 none */
 	struct inspect_segment *segments; /* manifest.n_segments of them: of the newest run first */
 	struct inspect_stray strays[64];
 	uint32_t n_strays; /* may be more than fit */
-	unsigned problems; /* segments with one */
+	unsigned problems; /* segments with one, and the image */
 };
 
 /* Reads the manifest and the head of every segment; walk: every block of each too. A negative

@@ -17,6 +17,7 @@ static const struct {
 	{"replay", replay_main, "a recorded trace through the tiers, or through the simulator"},
 	{"bench", bench_main, "speed against this machine's limit, and against other stores"},
 	{"inspect", inspect_main, "what lies in a cold tier's directory"},
+	{"repair", repair_main, "salvages what damaged files still hold"},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* In this program time is a count of questions and chance a constant, so that a seed repeats: the engine cuts
- * its slices of work by the monotonic clock, and names large values with a random number. */
+/* In this program time is a count of questions and chance follows from the seed, so that a workload repeats: the
+ * engine cuts its slices of work by the monotonic clock, and names large values with a random number of each
+ * opening. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -10,7 +11,9 @@
 #include <unistd.h>
 
 #include "tests/crash/clock.h"
+#include "tests/model/value.h"
 
+static uint64_t drawn; /* random numbers; never the same twice */
 static uint64_t asked; /* of one thread's; readers of the disk do not ask */
 
 int clock_gettime(clockid_t id, struct timespec *time)
@@ -26,12 +29,16 @@ int clock_gettime(clockid_t id, struct timespec *time)
 ssize_t getrandom(void *bytes, size_t n, unsigned flags)
 {
 	(void)flags;
-	memset(bytes, 0x5a, n);
+	for (size_t at = 0; at < n; at += 8) {
+		uint64_t word = value_mix(++drawn);
+		memcpy((char *)bytes + at, &word, n - at < 8 ? n - at : 8);
+	}
 	return (ssize_t)n;
 }
 
-void clock_restart(void)
+void clock_restart(uint64_t seed)
 {
+	drawn = value_mix(seed);
 	asked = 0;
 }
 

@@ -2,8 +2,10 @@
 #ifndef TESTS_CRASH_CLOCK_H
 #define TESTS_CRASH_CLOCK_H
 
+#include <stdint.h>
+
 /* Before each workload: it repeats whatever came before. */
-void clock_restart(void);
+void clock_restart(uint64_t seed);
 /* Seconds that really pass. */
 double clock_real(void);
 

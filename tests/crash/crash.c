@@ -151,7 +151,7 @@ static void explore(struct explorer *x, const struct disk_image *base, const str
 	if (!disk || !pass)
 		abort();
 	check_disk(disk, base);
-	clock_restart();
+	clock_restart(seed);
 	workload_versions_from(seed);
 	disk_record_begin(disk, &record);
 	bool well = workload_run(disk, &options, &trace);

@@ -34,7 +34,7 @@ PLANTS = [
 MUTANTS = [
     ("unclean_taken_for_clean", "tiers/image.c", "*clean = head.clean != 0;", "*clean = true;", []),
     ("image_outlives_its_reading", "tiers/cache.c",
-     "rc = image_save_table(c, false, error); if (rc == 0) image_remove(c);", "", []),
+     "rc = image_save_table(c, false, error); if (rc == 0) image_remove(c);", "rc = 0;", []),
     ("cache_spaces_kept_after_crash", "tiers/cache.c", "for (unsigned id = 1; !clean && id <=",
      "for (unsigned id = 1; false && id <=", []),
     ("file_number_used_again", "tiers/cold/cold.c",

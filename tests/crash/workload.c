@@ -291,8 +291,8 @@ static void step(struct run *run)
 			    small_len(run));
 	} else if (what < 40) {
 		put_batch(run, space);
-	} else if (what < 52) {
-		for (unsigned i = 0; i < 8 && !run->wrong; i++)
+	} else if (what < 55) {
+		for (unsigned i = 0; i < 24 && !run->wrong; i++)
 			forget(run, space, false);
 	} else if (what < 74) {
 		push(run);

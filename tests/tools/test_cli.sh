@@ -57,7 +57,7 @@ printf 'time,key,size,op\n1,5,100,get\n2,6,200,set\n3,5,100,get\n4,6,0,del\n' >g
 works --version
 says '^thermo [0-9]+\.[0-9]+\.[0-9]+'
 works --help
-for command in replay demo bench inspect; do
+for command in replay demo bench inspect repair; do
 	works "$command" --help
 	says "thermo $command"
 	refused 2 'unknown option --no-such-thing' "$command" --no-such-thing
@@ -172,6 +172,7 @@ done
 sleep 1 # the holder may still be opening: it has the lock first
 before=$(find used -type f -exec cksum {} + | sort)
 refused 1 'in use|another process' replay good.csv "${small[@]}" --cold used
+refused 1 'in use' repair used
 works inspect used
 cases=$((cases + 1))
 [ "$before" = "$(find used -type f -exec cksum {} + | sort)" ] ||
@@ -240,7 +241,34 @@ if [ -n "$run" ]; then
 	again
 	flip "$run" 200 # a block: found when it is read, or by inspect
 	refused 1 'seg.*(block|records).*damaged' inspect hurt --verify
+	before=$(find hurt -type f ! -name LOCK -exec cksum {} + | sort)
+	works repair hurt --dry-run
+	says 'can be salvaged'
+	cases=$((cases + 1))
+	[ "$before" = "$(find hurt -type f ! -name LOCK -exec cksum {} + | sort)" ] ||
+		wrong "a dry run of repair changed the directory"
+	works repair hurt
+	says '1 damaged'
+	works inspect hurt --verify
+	says 'hole:'
+	works replay good.csv "${small[@]}" --cold hurt
+	again
+	rm "$run"
+	works repair hurt
+	says '1 of them missing'
+	works repair hurt
+	says 'nothing to do'
+	again
+	flip hurt/MANIFEST 30
+	refused 1 'MANIFEST' repair hurt
+	again
+	if [ -f hurt/memory.img ]; then
+		flip hurt/memory.img 5000
+		refused 1 'memory.img' inspect hurt --verify
+	fi
 fi
+refused 1 'nowhere' repair nowhere/at/all
+refused 2 'directory' repair
 
 printf '%d cases, %d failed\n' "$cases" "$failed"
 [ "$failed" = 0 ]
