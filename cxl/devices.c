@@ -31,12 +31,10 @@ static bool read_flag(const char *root, const char *folder, const char *file)
 	return !sysfile_number(root, &value, "%s/%s", folder, file) && value != 0;
 }
 
-static void read_window(const char *root, struct topology_window *window, const char *name)
+static void read_window(const char *root, struct topology_window *window, const char *folder,
+			const char *name)
 {
-	char folder[64];
-
 	discover_text(window->name, sizeof(window->name), "%s", name);
-	discover_text(folder, sizeof(folder), CXL "/%s", name);
 	discover_size(root, folder, "size", &window->size, NULL);
 	window->ram = read_flag(root, folder, "cap_ram");
 	window->pmem = read_flag(root, folder, "cap_pmem");
@@ -127,15 +125,16 @@ static void read_endpoint(const char *root, struct topology *t, const char *endp
 
 static void read_windows(const char *root, struct topology *t, const char *port)
 {
-	char folder[64], names[TOPOLOGY_DEVICES_MAX][SYSFILE_NAME];
+	char folder[64], path[128], names[TOPOLOGY_DEVICES_MAX][SYSFILE_NAME];
 
 	discover_text(folder, sizeof(folder), CXL "/%s", port);
 	int n = discover_list(root, t, folder, "decoder", names);
 	for (int i = 0; i < n; i++) {
+		discover_text(path, sizeof(path), "%s/%s", folder, names[i]);
 		if (t->n_windows == TOPOLOGY_DEVICES_MAX)
 			t->left_out++;
 		else
-			read_window(root, &t->windows[t->n_windows++], names[i]);
+			read_window(root, &t->windows[t->n_windows++], path, names[i]);
 	}
 }
 
