@@ -134,7 +134,7 @@ pmem)
 	wait_for "$bus/endpoint*"; sleep .5
 	cxl create-region -t pmem -m -d decoder0.0 mem0; sleep .5
 	ndctl create-namespace -m fsdax -s 384M; ndctl create-namespace -m devdax; say unmounted
-	mknod /dev/pmem0 b $(tr : ' ' </sys/block/pmem0/dev) 2>/dev/null; mke2fs -q /dev/pmem0; mount -t ext4 -o dax=always /dev/pmem0 /mnt
+	mknod /dev/pmem0 b $(tr : ' ' </sys/block/pmem0/dev) 2>/dev/null; mke2fs -b 4096 /dev/pmem0; mount -t ext4 -o dax=always /dev/pmem0 /mnt
 	say mounted ;;
 nvdimm)
 	ndctl disable-region all; ndctl init-labels -f all; ndctl enable-region all

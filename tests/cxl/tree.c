@@ -11,12 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define FULL_MAX (2 * PATH_MAX)
+
 /* root/path in full, its folders made. */
-static void full_path(char full[PATH_MAX], const char *root, const char *path)
+static void full_path(char full[FULL_MAX], const char *root, const char *path)
 {
 	size_t begins = strlen(root);
 
-	snprintf(full, PATH_MAX, "%s%s", root, path);
+	snprintf(full, FULL_MAX, "%s%s", root, path);
 	for (char *slash = strchr(full + begins + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		mkdir(full, 0700);
@@ -33,7 +35,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 	return 0;
 }
 
-static void clear(char full[PATH_MAX], const char *root, const char *path)
+static void clear(char full[FULL_MAX], const char *root, const char *path)
 {
 	full_path(full, root, path);
 	tree_remove(full);
@@ -62,7 +64,7 @@ static void write_file(const char *full, const char *content, size_t len)
 
 void tree_put(const char *root, const char *path, const char *content)
 {
-	char full[PATH_MAX];
+	char full[FULL_MAX];
 
 	clear(full, root, path);
 	if (content)
@@ -71,7 +73,7 @@ void tree_put(const char *root, const char *path, const char *content)
 
 void tree_link(const char *root, const char *path, const char *target)
 {
-	char full[PATH_MAX];
+	char full[FULL_MAX];
 
 	clear(full, root, path);
 	(void)!symlink(target, full);
@@ -79,7 +81,7 @@ void tree_link(const char *root, const char *path, const char *target)
 
 void tree_folder(const char *root, const char *path)
 {
-	char full[PATH_MAX];
+	char full[FULL_MAX];
 
 	clear(full, root, path);
 	mkdir(full, 0700);
@@ -87,7 +89,7 @@ void tree_folder(const char *root, const char *path)
 
 void tree_pipe(const char *root, const char *path)
 {
-	char full[PATH_MAX];
+	char full[FULL_MAX];
 
 	clear(full, root, path);
 	(void)mkfifo(full, 0600); /* not where a file was put in place of a folder */
@@ -138,7 +140,7 @@ static size_t unescape(char *text)
 
 bool tree_make(const char *root, const char *line, size_t len)
 {
-	char copy[8192], full[PATH_MAX];
+	char copy[8192], full[FULL_MAX];
 
 	if (len < 4 || len >= sizeof(copy) || line[1] != ' ')
 		return false;
