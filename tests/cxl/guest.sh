@@ -90,7 +90,7 @@ build_guest() {
 		*) cp "$file" "$guest/lib/modules/$module" ;;
 		esac
 	done
-	cp "$cache/tree/lib/modules/$release"/modules.{builtin,order} "$guest/lib/modules/$release/"
+	cp "$cache/tree/lib/modules/$release"/modules.{builtin,builtin.modinfo,order} "$guest/lib/modules/$release/"
 	"$cache/tree/sbin/depmod" -b "$guest" "$release"
 	guest_init >"$guest/init"
 	chmod +x "$guest/init"
@@ -127,6 +127,7 @@ case $case in
 volatile)
 	wait_for "$bus/endpoint*"; say before
 	region; say devdax
+	echo offline >/sys/devices/system/memory/auto_online_blocks
 	modprobe kmem; daxctl reconfigure-device -N -m system-ram -f dax0.0; say offline
 	daxctl online-memory dax0.0; say node ;;
 gport) region; modprobe kmem; daxctl reconfigure-device -m system-ram -f dax0.0; say node ;;
