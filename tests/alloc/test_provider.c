@@ -382,15 +382,16 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* The least mean of some batches, as others use this machine too. */
-static double mean_access_ns(struct provider *p, size_t bytes)
+/* The least mean of some batches, as others use this machine too: at least 40, then until one comes by
+ * that was not disturbed. */
+static double mean_access_ns(struct provider *p, size_t bytes, double enough)
 {
 	double least = 1e18;
-	for (int batch = 0; batch < 40; batch++) {
+	for (int batch = 0; batch < 40 || (least > enough && batch < 40000); batch++) {
 		uint64_t start = now_ns();
-		for (int i = 0; i < 1000; i++)
+		for (int i = 0; i < 100; i++)
 			provider_access(p, bytes);
-		double mean = (double)(now_ns() - start) / 1000;
+		double mean = (double)(now_ns() - start) / 100;
 		least = mean < least ? mean : least;
 	}
 	return least;
@@ -406,7 +407,7 @@ static void emulate_access_as_slow_as_it_says(void)
 		CU_ASSERT_EQUAL(p->delay_ns, delays[i]);
 		CU_ASSERT_EQUAL(p->emulated, 1);
 		CU_ASSERT_PTR_NOT_NULL(strstr(p->note, "emulated"));
-		double mean = mean_access_ns(p, 64);
+		double mean = mean_access_ns(p, 64, 1.3 * delays[i]);
 		printf("  emulate:%u: mean %.1f ns\n", delays[i], mean);
 		CU_ASSERT_TRUE(mean >= 0.9 * delays[i]);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -436,21 +437,33 @@ static void *stream(void *argument)
 	return NULL;
 }
 
+/* GB/s of three threads. */
+static double stream_by_three(struct provider *p)
+{
+	pthread_t thread[3];
+	int n = 0;
+	uint64_t start = now_ns();
+	while (n < 3 && !pthread_create(&thread[n], NULL, stream, p))
+		n++;
+	for (int i = 0; i < n; i++)
+		pthread_join(thread[i], NULL);
+	CU_ASSERT_EQUAL(n, 3);
+	return 3.0 * PIPE_CALLS * PIPE_BYTES / (double)(now_ns() - start);
+}
+
+/* Never faster than the pipe; and as fast in a round that nobody disturbs, of which there is one. */
 static void emulate_bandwidth_shared_by_threads(void)
 {
 	struct provider *p = open_well("emulate:0,0.5", 1);
-	pthread_t thread[3];
+	double best = 0;
 	CU_ASSERT_PTR_NOT_NULL(strstr(p->note, "0.5 GB/s"));
-	uint64_t start = now_ns();
-	for (int i = 0; i < 3; i++)
-		CU_ASSERT_EQUAL_FATAL(pthread_create(&thread[i], NULL, stream, p), 0);
-	for (int i = 0; i < 3; i++)
-		pthread_join(thread[i], NULL);
-	double seconds = (double)(now_ns() - start) / 1e9;
-	double rate = 3.0 * PIPE_CALLS * PIPE_BYTES / seconds / 1e9;
-	printf("  3 threads through 0.5 GB/s: %.3f GB/s\n", rate);
-	CU_ASSERT_TRUE(rate <= 0.51);
-	CU_ASSERT_TRUE(rate >= 0.05);
+	for (int round = 0; round < 100 && best < 0.25; round++) {
+		double rate = stream_by_three(p);
+		CU_ASSERT_TRUE(rate <= 0.51);
+		best = rate > best ? rate : best;
+	}
+	printf("  3 threads through 0.5 GB/s: %.3f GB/s\n", best);
+	CU_ASSERT_TRUE(best >= 0.25);
 	provider_close(&p);
 }
 

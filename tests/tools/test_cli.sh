@@ -120,7 +120,7 @@ refused 1 'bad.csv.*3' replay bad.csv --objects --dram 10 --progress none
 head -c 100 /dev/zero >cut.oracle
 refused 1 'cut.oracle' replay cut.oracle --format oracle "${small[@]}"
 if command -v zstd >/dev/null; then
-	seq 1 100000 | timeout 30 awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",10,get" }' |
+	seq 1 100000 | timeout 600 awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 ",10,get" }' |
 		zstd -q >whole.csv.zst
 	head -c 50000 whole.csv.zst >cut.csv.zst
 	refused 1 'cut.csv.zst' replay cut.csv.zst "${small[@]}"
@@ -163,20 +163,20 @@ works replay good.csv "${small[@]}" --cold used
 "$thermo" replay pipe "${small[@]}" --format csv --cold used >holder.out 2>&1 &
 holder=$!
 exec 8<>pipe
-seq 1 100000 | timeout 30 awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 % 100 ",5,get" }' >&8 &
+seq 1 100000 | timeout 600 awk 'BEGIN { print "time,key,size,op" } { print $1 "," $1 % 100 ",5,get" }' >&8 &
 writer=$!
 for _ in $(seq 1 300); do
 	ls -l "/proc/$holder/fd" 2>/dev/null | grep -q 'used/LOCK' && break
 	sleep 0.1
 done
-sleep 1 # the holder may still be opening: it has the lock first
+# It has read nearly all of that, so it has opened, and waits for more.
+wait "$writer"
 before=$(find used -type f -exec cksum {} + | sort)
 refused 1 'in use|another process' replay good.csv "${small[@]}" --cold used
 works inspect used
 cases=$((cases + 1))
 [ "$before" = "$(find used -type f -exec cksum {} + | sort)" ] ||
 	wrong "a directory in use was changed by the second process"
-wait "$writer"
 exec 8>&-
 cases=$((cases + 1))
 wait "$holder" || wrong "the process that held the directory failed: $(cat holder.out)"
