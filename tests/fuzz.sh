@@ -58,12 +58,12 @@ fuzz() {
 	nice "$program" --seeds "$runs/seeds"
 	from=$(cpu)
 	while :; do
-		nice "$program" -max_total_time=$((seconds < round ? seconds : round)) -timeout=60 \
+		nice "$program" -max_total_time=$((seconds < round ? seconds : round)) -timeout=60 -report_slow_units=60 \
 			-rss_limit_mb=3000 -print_final_stats=1 -artifact_prefix="$runs/found/" \
 			"$runs/new" "${corpus[$target]}" "$runs/seeds" >>"$runs/log" 2>&1 </dev/null || true
 		spent=$(($(cpu) - from))
 		[ "$spent" -lt "$seconds" ] || break
-		[ "$(find "$runs/found" -type f | wc -l)" -lt 20 ] || break
+		[ "$(find "$runs/found" -type f ! -name 'slow-*' | wc -l)" -lt 20 ] || break
 	done
 }
 
@@ -73,7 +73,7 @@ tell() {
 	printf '%-10s %6d s of CPU, %10d runs, coverage %6d, %5d inputs, %d findings\n' "$1" "$2" \
 		"$(awk '/^stat::number_of_executed_units/ { n += $2 } END { print n + 0 }' "$runs/log")" \
 		"$(sed -n 's/.* cov: \([0-9]*\).*/\1/p' "$runs/log" | sort -n | tail -n 1)" \
-		"$(find "$runs/new" -type f | wc -l)" "$(find "$runs/found" -type f | wc -l)"
+		"$(find "$runs/new" -type f | wc -l)" "$(find "$runs/found" -type f ! -name 'slow-*' | wc -l)"
 }
 
 # keep TARGET: the fewest small inputs that reach all that was reached.
@@ -93,7 +93,7 @@ for target in "${targets[@]}"; do
 	before=$(cpu)
 	fuzz "$target"
 	tell "$target" $(($(cpu) - before))
-	found=$((found + $(find "$build/runs/$target/found" -type f | wc -l)))
+	found=$((found + $(find "$build/runs/$target/found" -type f ! -name 'slow-*' | wc -l)))
 	[ "${THERMO_FUZZ_KEEP:-yes}" = no ] || keep "$target"
 done
 [ "$found" = 0 ]
