@@ -100,8 +100,9 @@ void fuzz_seeds(const char *folder)
 {
 	struct manifest_run runs[2] = {{.segments = 2, .level = 1}, {.segments = 1, .from_hash = 5, .from_space = 1}};
 	struct manifest_segment segments[3] = {{7, 65536, 11}, {8, 32768, 12}, {2, 20480, 13}};
-	struct manifest_key keys[2] = {{.below_seq = 3, .key_len = 3, .space = 1, .key = "key"},
-				       {.below_seq = 4, .key_len = 9, .space = 2, .flags = 2, .key = "chunk key"}};
+	struct manifest_key keys[3] = {{.below_seq = 3, .key_len = 3, .space = 1, .key = "key"},
+				       {.below_seq = 4, .key_len = 9, .space = 2, .flags = 2, .key = "chunk key"},
+				       {.below_seq = 5, .key_len = 4, .space = 2, .flags = COLD_NUMBERED, .key = "four"}};
 	uint8_t meta[5] = "meta";
 	struct manifest manifest = {.generation = 3, .next_number = 9, .max_seq = 100};
 	seed(folder, "empty", 0, &manifest);
@@ -112,7 +113,7 @@ void fuzz_seeds(const char *folder)
 	seed(folder, "runs", 1, &manifest);
 	manifest.below[4] = 77;
 	manifest.keys = keys;
-	manifest.n_keys = 2;
+	manifest.n_keys = 3;
 	manifest.meta = meta;
 	manifest.meta_bytes = sizeof(meta);
 	seed(folder, "all", 1, &manifest);

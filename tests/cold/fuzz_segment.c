@@ -227,8 +227,11 @@ static struct bytes manifest_make(uint8_t way, const struct bytes *tested, const
 	unsigned at = way & OLDER ? 1 : 0;
 	struct manifest_run runs[2] = {{.segments = 1}, {.segments = 1}};
 	struct manifest_segment segments[2];
-	struct manifest_key keys[2] = {{.below_seq = 1010, .key_len = 4, .space = 2, .key = "key4"},
-				       {.below_seq = 9999, .key_len = 4, .space = 3, .key = "key8"}};
+	struct manifest_key keys[3] = {
+		{.below_seq = 1010, .key_len = 4, .space = 2, .key = "key4"},
+		{.below_seq = 9999, .key_len = 4, .space = 3, .key = "key8"},
+		{.below_seq = 9999, .key_len = 5, .space = 2, .flags = COLD_NUMBERED, .key = "k~~~~"},
+	};
 	segments[at] = entry_of(TESTED, tested);
 	segments[!at] = entry_of(WHOLE, whole);
 	if (way & PARTLY)
@@ -243,7 +246,7 @@ static struct bytes manifest_make(uint8_t way, const struct bytes *tested, const
 	if (way & DROPPED) {
 		manifest.below[1] = 1030;
 		manifest.keys = keys;
-		manifest.n_keys = 2;
+		manifest.n_keys = 3;
 	}
 	struct bytes bytes = {.len = manifest_bytes(&manifest)};
 	bytes.start = malloc(bytes.len);
@@ -310,8 +313,10 @@ static void use(struct bed *bed)
 		;
 	struct cold_get identity = {.key = "key5", .key_len = 4, .space = 3};
 	identity.hash = key_hash(3, "key5", 4, 0);
-	int status = cold_erase(bed->cold, &identity, 0);
-	check(status <= THERMO_PENDING);
+	int status = cold_erase_begin(bed->cold, &identity, 2000);
+	if (status == THERMO_PENDING)
+		status = cold_erase_wait(bed->cold, &identity, 0);
+	check(status <= THERMO_OK || status == THERMO_PENDING);
 	get_known(bed);
 }
 
