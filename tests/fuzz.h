@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What fuzz targets share. A target is one file that defines the two functions below. It is built twice:
- * with -Dfuzz=true (clang) as a libFuzzer program fuzz_NAME, and in every other build as corpus_NAME, a test
- * that tries each file of the kept corpus once (fuzz.c has its main). Both know
+ * What fuzz targets share. A target is one file that defines the two functions below. It is built
+ *twice: with -Dfuzz=true (clang) as a libFuzzer program fuzz_NAME, and in every other build as
+ *corpus_NAME, a test that tries each file of the kept corpus once (fuzz.c has its main). Both know
  *
- *	PROGRAM --seeds FOLDER     write small valid inputs there, made by the library itself, and end
+ *	PROGRAM --seeds FOLDER     write small valid inputs there, made by the library itself, and
+ *end
  *
  * tests/fuzz.sh runs the targets and keeps the corpora small.
  */
@@ -14,7 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Any bytes at all. What is wrong ends the process: check() of alloc/check.h, or a sanitizer. Returns 0. */
+/* Any bytes at all. What is wrong ends the process: check() of alloc/check.h, or a sanitizer.
+ * Returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Calls fuzz_seed for each seed. */
 void fuzz_seeds(const char *folder);

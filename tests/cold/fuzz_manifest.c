@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The manifest: manifest_decode on any bytes; what it takes says the same after encoding and decoding. Way 1: the
- * length and the checksum are put right first, so that what lies behind them is reached. */
+/* The manifest: manifest_decode on any bytes; what it takes says the same after encoding and
+ * decoding. Way 1: the length and the checksum are put right first, so that what lies behind them
+ * is reached. */
 #include "alloc/check.h"
 #include "alloc/heap.h"
 #include "alloc/budget.h"
@@ -42,7 +43,8 @@ static void compare(const struct manifest *a, const struct manifest *b)
 	check(a->n_runs == b->n_runs && a->n_segments == b->n_segments && a->n_keys == b->n_keys);
 	check(a->meta_bytes == b->meta_bytes);
 	check(!a->n_runs || !memcmp(a->runs, b->runs, a->n_runs * sizeof(*a->runs)));
-	check(!a->n_segments || !memcmp(a->segments, b->segments, a->n_segments * sizeof(*a->segments)));
+	check(!a->n_segments ||
+	      !memcmp(a->segments, b->segments, a->n_segments * sizeof(*a->segments)));
 	check(!a->n_keys || !memcmp(a->keys, b->keys, a->n_keys * sizeof(*a->keys)));
 	check(!a->meta_bytes || !memcmp(a->meta, b->meta, a->meta_bytes));
 }
@@ -98,11 +100,13 @@ static void seed(const char *folder, const char *name, uint8_t way, const struct
 
 void fuzz_seeds(const char *folder)
 {
-	struct manifest_run runs[2] = {{.segments = 2, .level = 1}, {.segments = 1, .from_hash = 5, .from_space = 1}};
+	struct manifest_run runs[2] = {{.segments = 2, .level = 1},
+				       {.segments = 1, .from_hash = 5, .from_space = 1}};
 	struct manifest_segment segments[3] = {{7, 65536, 11}, {8, 32768, 12}, {2, 20480, 13}};
-	struct manifest_key keys[3] = {{.below_seq = 3, .key_len = 3, .space = 1, .key = "key"},
-				       {.below_seq = 4, .key_len = 9, .space = 2, .flags = 2, .key = "chunk key"},
-				       {.below_seq = 5, .key_len = 4, .space = 2, .flags = COLD_NUMBERED, .key = "four"}};
+	struct manifest_key keys[3] = {
+		{.below_seq = 3, .key_len = 3, .space = 1, .key = "key"},
+		{.below_seq = 4, .key_len = 9, .space = 2, .flags = 2, .key = "chunk key"},
+		{.below_seq = 5, .key_len = 4, .space = 2, .flags = COLD_NUMBERED, .key = "four"}};
 	uint8_t meta[5] = "meta";
 	struct manifest manifest = {.generation = 3, .next_number = 9, .max_seq = 100};
 	seed(folder, "empty", 0, &manifest);

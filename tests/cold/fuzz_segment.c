@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segment files, through the tier's own readers: a directory whose manifest names the file under test and one
- * whole segment is opened; every key that is known is read, every space scanned (and what a scan gives is read
- * again), both runs are merged, a key erased, and the directory opened once more. Nothing may crash, errors have a
- * line, an open that fails changes nothing on disk, and what opened once opens again.
+ * Segment files, through the tier's own readers: a directory whose manifest names the file under
+ * test and one whole segment is opened; every key that is known is read, every space scanned (and
+ * what a scan gives is read again), both runs are merged, a key erased, and the directory opened
+ * once more. Nothing may crash, errors have a line, an open that fails changes nothing on disk, and
+ * what opened once opens again.
  *
- * An input is a way (bits below) and pages of the file: u16 length, then that many bytes; zeroes fill the page.
+ * An input is a way (bits below) and pages of the file: u16 length, then that many bytes; zeroes
+ * fill the page.
  */
 #include "alloc/check.h"
 #include "tests/cold/bed.h"
@@ -205,8 +207,10 @@ static void seal(const struct bytes *file)
 	seal_section(file, &footer.fence);
 	seal_section(file, &footer.spaces);
 	uint64_t hash = 0;
-	for (uint64_t at = 0; at < footer.data_end && footer.data_end <= file->len; at += FORMAT_PIECE) {
-		uint64_t n = footer.data_end - at < FORMAT_PIECE ? footer.data_end - at : FORMAT_PIECE;
+	for (uint64_t at = 0; at < footer.data_end && footer.data_end <= file->len;
+	     at += FORMAT_PIECE) {
+		uint64_t n =
+			footer.data_end - at < FORMAT_PIECE ? footer.data_end - at : FORMAT_PIECE;
 		hash = XXH3_64bits_withSeed(file->start + at, n, hash);
 	}
 	footer.data_hash = hash;
@@ -222,7 +226,8 @@ static struct manifest_segment entry_of(uint64_t number, const struct bytes *fil
 	return entry;
 }
 
-static struct bytes manifest_make(uint8_t way, const struct bytes *tested, const struct bytes *whole)
+static struct bytes manifest_make(uint8_t way, const struct bytes *tested,
+				  const struct bytes *whole)
 {
 	unsigned at = way & OLDER ? 1 : 0;
 	struct manifest_run runs[2] = {{.segments = 1}, {.segments = 1}};
@@ -230,7 +235,11 @@ static struct bytes manifest_make(uint8_t way, const struct bytes *tested, const
 	struct manifest_key keys[3] = {
 		{.below_seq = 1010, .key_len = 4, .space = 2, .key = "key4"},
 		{.below_seq = 9999, .key_len = 4, .space = 3, .key = "key8"},
-		{.below_seq = 9999, .key_len = 5, .space = 2, .flags = COLD_NUMBERED, .key = "k~~~~"},
+		{.below_seq = 9999,
+		 .key_len = 5,
+		 .space = 2,
+		 .flags = COLD_NUMBERED,
+		 .key = "k~~~~"},
 	};
 	segments[at] = entry_of(TESTED, tested);
 	segments[!at] = entry_of(WHOLE, whole);
@@ -259,16 +268,16 @@ static struct bytes manifest_make(uint8_t way, const struct bytes *tested, const
 
 static void outcome_check(int status)
 {
-	check(status == THERMO_OK || status == THERMO_MISS || status == THERMO_LOST || status == -EIO ||
-	      status == -EILSEQ);
+	check(status == THERMO_OK || status == THERMO_MISS || status == THERMO_LOST ||
+	      status == -EIO || status == -EILSEQ);
 }
 
 static void get(struct bed *bed, const struct cold_record *like)
 {
 	struct cold_record record;
 	static char value[4096];
-	outcome_check(bed_get_key(bed, like->space, like->key, like->key_len, like->flags & COLD_CHUNK,
-				  value, sizeof(value), &record));
+	outcome_check(bed_get_key(bed, like->space, like->key, like->key_len,
+				  like->flags & COLD_CHUNK, value, sizeof(value), &record));
 }
 
 static void get_known(struct bed *bed)

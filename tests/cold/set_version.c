@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Makes a directory of the cold tier look as if another version had written it, checksums and all, for the
- * tests of the tools: set_version DIRECTORY segment|manifest VERSION. Of the segments, the newest run's first.
+ * Makes a directory of the cold tier look as if another version had written it, checksums and all,
+ * for the tests of the tools: set_version DIRECTORY segment|manifest VERSION. Of the segments, the
+ * newest run's first.
  */
 #include "alloc/budget.h"
 #include "alloc/heap.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the engine keeps across a restart: the table of spaces (in the manifest) and the image of the memory
- * tiers, through thermo_open; then every space is read through and the cache is closed.
+ * What the engine keeps across a restart: the table of spaces (in the manifest) and the image of
+ * the memory tiers, through thermo_open; then every space is read through and the cache is closed.
  *
- * An input is a way (1: checksums and numbers are put right), u16 length of the table, the table, the image.
+ * An input is a way (1: checksums and numbers are put right), u16 length of the table, the table,
+ * the image.
  */
 #include "alloc/budget.h"
 #include "alloc/check.h"
@@ -94,7 +95,9 @@ static void seal_image(struct bytes *image)
 
 static struct bytes manifest_make(const struct bytes *table)
 {
-	struct manifest manifest = {.generation = 1, .next_number = 1, .meta = table->start,
+	struct manifest manifest = {.generation = 1,
+				    .next_number = 1,
+				    .meta = table->start,
 				    .meta_bytes = (uint32_t)table->len};
 	struct bytes bytes = {.len = manifest_bytes(&manifest)};
 	bytes.start = malloc(bytes.len);

@@ -65,9 +65,11 @@ void fuzz_seeds(const char *folder)
 {
 	static const char *const texts[] = {
 		"",
-		"dram = 64M\nwarm = 256M@emulate:250,4\ncold = /var/cache/thermo:10G\npolicy = s3fifo\n",
+		"dram = 64M\nwarm = 256M@emulate:250,4\ncold = /var/cache/thermo:10G\npolicy = "
+		"s3fifo\n",
 		"dram=1G;dram_max=2GiB;warm=8MB@node:1;warm_max=16m;cold=none;io=uring;heap=libc",
-		"# comment\n\tbackground_threads = 0 # another\r\nput_wait_ms=10\npin_percent = 10\n"
+		"# comment\n\tbackground_threads = 0 # another\r\nput_wait_ms=10\npin_percent = "
+		"10\n"
 		"move_bytes_per_s = 100M\ncold_write_bytes_per_day = 1T\nfilter = 10M\n"
 		"index_buckets = 1024\nhuge_pages = 0\ndram_provider = node:0\n",
 		"cold = C:\\a:b:5x\nwarm = 18446744073709551615\n",
