@@ -113,6 +113,7 @@ refused 2 'not auto' replay good.csv --format xls
 refused 2 'not auto' replay good.csv --progress loud
 refused 2 'is not a size' replay good.csv --value-size big
 refused 2 'is not a size' replay good.csv --value-size 257M
+refused 2 "'5.6' is not a size" replay good.csv --value-size $'5\n6' # quoted in one line all the same
 refused 2 'needs --verify' replay good.csv --reopen
 refused 2 'has no --cold' replay good.csv --objects --cold dir
 refused 2 'no bytes' replay good.csv --objects --verify
