@@ -189,6 +189,22 @@ works inspect cold
 works inspect cold --verify --json -
 says '\{'
 
+# A node without memory, and one without any left, as the kernel would tell of them
+if [ "$THERMO_CLI_MOUNTS" = yes ] && [ -d /sys/devices/system/node/node0 ]; then
+	mkdir -p nodes/node0 nodes/node1
+	cp /sys/devices/system/node/node0/meminfo nodes/node0
+	sed -e 's/Node 0/Node 1/' -e 's/[0-9]* kB/0 kB/' nodes/node0/meminfo >nodes/node1/meminfo
+	echo 0-1 >nodes/online
+	echo 0 >nodes/has_memory
+	mount --bind nodes /sys/devices/system/node
+	refused 1 'node:1: this NUMA node has no memory .*numactl -H' replay good.csv "${small[@]}" --warm 64M@node:1
+	echo 0-1 >nodes/has_memory
+	refused 1 'node:1: this NUMA node has no free memory' replay good.csv "${small[@]}" --warm 64M@node:1
+	umount /sys/devices/system/node
+else
+	echo "skipped: a node without memory: nothing can be mounted here"
+fi
+
 # A directory that may not be written, with something in it: by its file system, by its own flag
 if [ "$THERMO_CLI_MOUNTS" = yes ]; then
 	cp -r cold frozen
@@ -210,9 +226,11 @@ else
 fi
 
 # No room on the device, for the tier's files and for what is kept at the end; what was written stays whole
-head -n 12000 fill.csv >more.csv
+works replay good.csv --dram 24M --cold probe --progress none
+mib=$(awk '$1 == "hot" { printf "%d", $(NF - 1) }' out) # of DRAM for records; a device of one more is full soon after
+head -n $(((mib + 1) * 1165 + 1200)) fill.csv >more.csv
 no_room() {
-	refused 1 "memory.img: $2; what was in memory is lost" replay more.csv --dram 32M --cold "$1" --progress none
+	refused 1 "memory.img: $2; what was in memory is lost" replay more.csv --dram 24M --cold "$1" --progress none
 	says "$3"
 	works inspect "$1" --verify
 }
