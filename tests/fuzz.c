@@ -3,6 +3,7 @@
 #include "tests/fuzz.h"
 
 #include "alloc/check.h"
+#include "tests/cold/scratch.h"
 
 #include <dirent.h>
 #include <stdbool.h>
@@ -61,30 +62,41 @@ static void try_file(const char *path)
 	free(copy);
 }
 
-/* The folders' files, or the seeds' if there is none; says which file it was that ended it. */
-int main(int argc, char **argv)
+/* How many there were; says which one it was that ended it. */
+static unsigned try_folder(const char *name)
 {
 	unsigned files = 0;
-	LLVMFuzzerInitialize(&argc, &argv);
-	for (int i = 1; i < argc; i++) {
-		DIR *folder = opendir(argv[i]);
-		if (!folder) {
-			perror(argv[i]);
-			return 1;
-		}
-		for (struct dirent *entry; (entry = readdir(folder));) {
-			char path[4096];
-			if (entry->d_name[0] == '.')
-				continue;
-			snprintf(path, sizeof(path), "%s/%s", argv[i], entry->d_name);
-			fprintf(stderr, "%s\n", path);
-			try_file(path);
-			files++;
-		}
-		closedir(folder);
+	DIR *folder = opendir(name);
+	if (!folder) {
+		perror(name);
+		exit(1);
 	}
-	printf("%u files tried\n", files);
-	return files ? 0 : 1;
+	for (struct dirent *entry; (entry = readdir(folder));) {
+		char path[4096];
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", name, entry->d_name);
+		fprintf(stderr, "%s\n", path);
+		try_file(path);
+		files++;
+	}
+	closedir(folder);
+	return files;
+}
+
+/* The seeds, as this build makes them, and the folders' files. */
+int main(int argc, char **argv)
+{
+	struct scratch scratch;
+	LLVMFuzzerInitialize(&argc, &argv);
+	scratch_open(&scratch);
+	fuzz_seeds(scratch.path);
+	unsigned seeds = try_folder(scratch.path), kept = 0;
+	scratch_close(&scratch);
+	for (int i = 1; i < argc; i++)
+		kept += try_folder(argv[i]);
+	printf("%u seeds and %u kept files tried\n", seeds, kept);
+	return seeds && kept ? 0 : 1;
 }
 
 #endif

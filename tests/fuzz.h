@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What fuzz targets share. A target is one file that defines the two functions below. It is built
- *twice: with -Dfuzz=true (clang) as a libFuzzer program fuzz_NAME, and in every other build as
- *corpus_NAME, a test that tries each file of the kept corpus once (fuzz.c has its main). Both know
+ * What fuzz targets share. A target is one file that defines the two functions below. It is built twice:
+ * with -Dfuzz=true (clang) as a libFuzzer program fuzz_NAME, and in every other build as corpus_NAME, a
+ * test that tries the seeds and each file of the kept corpus once (fuzz.c has its main). Both know
  *
- *	PROGRAM --seeds FOLDER     write small valid inputs there, made by the library itself, and
- *end
+ *	PROGRAM --seeds FOLDER     write small valid inputs there, made by the library itself
  *
  * tests/fuzz.sh runs the targets and keeps the corpora small.
  */

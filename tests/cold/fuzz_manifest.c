@@ -106,7 +106,7 @@ void fuzz_seeds(const char *folder)
 	struct manifest_key keys[3] = {
 		{.below_seq = 3, .key_len = 3, .space = 1, .key = "key"},
 		{.below_seq = 4, .key_len = 9, .space = 2, .flags = 2, .key = "chunk key"},
-		{.below_seq = 5, .key_len = 4, .space = 2, .flags = COLD_NUMBERED, .key = "four"}};
+		{.below_seq = 5, .key_len = 4, .space = 2, .flags = COLD_NUMBERED, .key = "\7"}};
 	uint8_t meta[5] = "meta";
 	struct manifest manifest = {.generation = 3, .next_number = 9, .max_seq = 100};
 	seed(folder, "empty", 0, &manifest);

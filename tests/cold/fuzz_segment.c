@@ -239,7 +239,7 @@ static struct bytes manifest_make(uint8_t way, const struct bytes *tested,
 		 .key_len = 5,
 		 .space = 2,
 		 .flags = COLD_NUMBERED,
-		 .key = "k~~~~"},
+		 .key = "k\3"},
 	};
 	segments[at] = entry_of(TESTED, tested);
 	segments[!at] = entry_of(WHOLE, whole);
@@ -329,8 +329,9 @@ static void use(struct bed *bed)
 	get_known(bed);
 }
 
-static void directory_try(struct bed *bed, const struct bytes *tested, const struct bytes *whole,
-			  const struct bytes *manifest)
+/* The outcome of opening it. */
+static int directory_try(struct bed *bed, const struct bytes *tested, const struct bytes *whole,
+			 const struct bytes *manifest)
 {
 	char name[SEGMENT_NAME_BYTES];
 	int status = bed_open_tier(bed);
@@ -343,15 +344,16 @@ static void directory_try(struct bed *bed, const struct bytes *tested, const str
 		name_of(WHOLE, name);
 		file_same(bed, name, whole);
 		file_same(bed, MANIFEST_NAME, manifest);
-		return;
+		return status;
 	}
 	use(bed);
 	bed_close_tier(bed);
 	check(bed_open_tier(bed) == 0);
 	bed_close_tier(bed);
+	return 0;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static int file_try(uint8_t way, const struct bytes *tested)
 {
 	static struct bytes whole;
 	struct bed bed;
@@ -360,43 +362,56 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		setenv("TMPDIR", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm", 0);
 		whole = segment_make(1, 2, false);
 	}
-	if (size < 3)
-		return 0;
-	struct bytes tested = unpack(data + 1, size - 1);
-	if (data[0] & SEALED)
-		seal(&tested);
-	struct bytes manifest = manifest_make(data[0], &tested, &whole);
+	if (way & SEALED)
+		seal(tested);
+	struct bytes manifest = manifest_make(way, tested, &whole);
 	bed_prepare(&bed);
 	bed.options.runs_max = 1;
 	bed.options.garbage_percent = 1;
-	if (data[0] & NO_FILTER)
+	if (way & NO_FILTER)
 		bed.options.filter_bytes = 2000;
 	name_of(TESTED, name);
-	file_put(&bed, name, &tested);
+	file_put(&bed, name, tested);
 	name_of(WHOLE, name);
 	file_put(&bed, name, &whole);
 	file_put(&bed, MANIFEST_NAME, &manifest);
-	directory_try(&bed, &tested, &whole, &manifest);
+	int status = directory_try(&bed, tested, &whole, &manifest);
 	check(atomic_load(&bed.budget.used) == 0 && heap_used(bed.heap) == 0);
 	heap_close(&bed.heap);
 	scratch_close(&bed.scratch);
 	free(manifest.start);
+	return status;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size < 3)
+		return 0;
+	struct bytes tested = unpack(data + 1, size - 1);
+	file_try(data[0], &tested);
 	free(tested.start);
 	return 0;
+}
+
+/* What is whole opens, however it is put beside the other run. */
+static void seed(const char *folder, const char *name, uint8_t way, const struct bytes *file)
+{
+	pack(folder, name, way, file);
+	check(file_try(way, file) == 0);
 }
 
 void fuzz_seeds(const char *folder)
 {
 	struct bytes few = segment_make(0, 2, false), all = segment_make(0, 1, true);
 	struct bytes one = segment_make(4, KEYS, false);
-	pack(folder, "few", SEALED, &few);
-	pack(folder, "few_older", SEALED | OLDER | DROPPED, &few);
-	pack(folder, "all", SEALED, &all);
-	pack(folder, "all_older", SEALED | OLDER, &all);
-	pack(folder, "no_filter", SEALED | NO_FILTER, &all);
-	pack(folder, "partly", SEALED | PARTLY | DROPPED, &all);
-	pack(folder, "one", SEALED, &one);
-	pack(folder, "one_unsealed", 0, &one);
+	seed(folder, "few", SEALED, &few);
+	seed(folder, "few_older", SEALED | OLDER | DROPPED, &few);
+	seed(folder, "all", SEALED, &all);
+	seed(folder, "all_older", SEALED | OLDER, &all);
+	seed(folder, "no_filter", SEALED | NO_FILTER, &all);
+	seed(folder, "partly", SEALED | PARTLY | DROPPED, &all);
+	seed(folder, "one", SEALED, &one);
+	pack(folder, "one_unsealed", 0, &one); /* its number is the other's */
 	few.len -= FORMAT_PAGE;
 	pack(folder, "cut", 0, &few);
 	free(few.start);

@@ -108,6 +108,8 @@ static struct bytes manifest_make(const struct bytes *table)
 
 static volatile uint64_t sum; /* so that every byte is read */
 
+static unsigned items;          /* that the last input brought back */
+
 /* Every key of the space, by iteration and by get. */
 static void space_read(struct thermo *cache, const char *name)
 {
@@ -121,6 +123,7 @@ static void space_read(struct thermo *cache, const char *name)
 	int rc;
 	while ((rc = thermo_iter_next(iter, &item)) == THERMO_OK) {
 		size_t len = 0;
+		items++;
 		if (item.value)
 			sum ^= XXH3_64bits(item.value, item.value_len);
 		rc = thermo_get(space, item.key, item.key_len, value, sizeof(value), &len);
@@ -135,6 +138,7 @@ static void space_read(struct thermo *cache, const char *name)
 static void directory_try(struct bed *bed, const struct bytes *manifest)
 {
 	static const char *const names[] = {"bed", "other", "third"};
+	items = 0;
 	int rc = thermo_open(&bed->options, &bed->cache, &bed->error);
 	if (rc) {
 		fuzz_line(bed->error.text);
@@ -153,18 +157,17 @@ static void directory_try(struct bed *bed, const struct bytes *manifest)
 	check(thermo_close(&bed->cache, 0, &bed->error) == 0);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* From the length of the table on. */
+static void files_try(bool sealed, const uint8_t *data, size_t size)
 {
 	uint16_t len;
-	if (size < 3)
-		return 0;
-	memcpy(&len, data + 1, 2);
-	size_t rest = size - 3, of_table = len < rest ? len : rest;
+	memcpy(&len, data, 2);
+	size_t rest = size - 2, of_table = len < rest ? len : rest;
 	uint8_t *copy = malloc(rest + 1);
 	check(copy);
-	memcpy(copy, data + 3, rest);
+	memcpy(copy, data + 2, rest);
 	struct bytes table = {copy, of_table}, image = {copy + of_table, rest - of_table};
-	if (data[0] & 1) {
+	if (sealed) {
 		seal_table(&table);
 		seal_image(&image);
 	}
@@ -176,6 +179,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	scratch_close(&bed->scratch);
 	free(manifest.start);
 	free(copy);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size >= 3)
+		files_try(data[0] & 1, data + 1, size - 1);
 	return 0;
 }
 
@@ -224,10 +233,13 @@ void fuzz_seeds(const char *folder)
 		const char *name;
 		unsigned records;
 		bool more;
-	} seeds[] = {{"empty", 0, false}, {"few", 4, false}, {"more", 2, true}};
+		unsigned items;
+	} seeds[] = {{"empty", 0, false, 0}, {"few", 4, false, 4}, {"more", 2, true, 4}};
 	for (size_t i = 0; i < SUITE_COUNT(seeds); i++) {
 		struct bytes all = left_behind(seeds[i].records, seeds[i].more);
 		fuzz_seed(folder, seeds[i].name, 1, all.start, all.len);
+		files_try(true, all.start, all.len);
+		check(items == seeds[i].items); /* what is whole comes back */
 		free(all.start);
 	}
 }
