@@ -58,7 +58,7 @@ fuzz() {
 	nice "$program" --seeds "$runs/seeds"
 	from=$(cpu)
 	while :; do
-		nice "$program" -max_total_time=$((seconds < round ? seconds : round)) -timeout=60 -report_slow_units=60 \
+		nice "$program" -max_total_time=$((seconds < round ? seconds : round)) -timeout=600 -report_slow_units=600 \
 			-rss_limit_mb=3000 -print_final_stats=1 -artifact_prefix="$runs/found/" \
 			"$runs/new" "${corpus[$target]}" "$runs/seeds" >>"$runs/log" 2>&1 </dev/null || true
 		spent=$(($(cpu) - from))
@@ -81,7 +81,7 @@ keep() {
 	local runs=$build/runs/$1 kept=${corpus[$1]}
 	rm -rf "$runs/least"
 	mkdir -p "$runs/least"
-	nice "$build/tests/fuzz_$1" -set_cover_merge=1 -timeout=60 -rss_limit_mb=3000 -artifact_prefix="$runs/found/" \
+	nice "$build/tests/fuzz_$1" -set_cover_merge=1 -timeout=600 -rss_limit_mb=3000 -artifact_prefix="$runs/found/" \
 		"$runs/least" "$kept" "$runs/seeds" "$runs/new" >"$runs/merge.log" 2>&1 </dev/null ||
 		return 0
 	find "$kept" -type f -delete
