@@ -93,7 +93,7 @@ grep -q '"store":' report || wrong "the report lacks its stores"
 THERMO_PEER_DIR=$work works "${tiny[@]}" --peer redis
 says '^peer redis: .* was not built'
 works "${tiny[@]}" --dram 64M --warm 64M --cold "$work/cold" --keys 90000 \
-	--value-size 2K --ops 2000
+	--value-size 2K --ops 2000 --uniform
 says 'cold hits'
 says 'device reads a cold hit'
 works --churn 2 --dram 32M --keys 50000
