@@ -454,6 +454,7 @@ static void release(struct thermo *c)
 {
 	close_runners(c);
 	migrate_close(c);
+	large_close(c);
 	if (c->cold)
 		cold_close(&c->cold);
 	if (c->index)

@@ -161,6 +161,7 @@ struct thermo {
 	uint64_t nonce;         /* number of the image on disk */
 	uint64_t larges_nonce;  /* random, of this opening: names large values with a count */
 	_Atomic uint64_t larges;
+	struct forgotten *forgotten; /* under lock: large.c */
 	struct {
 		_Atomic uint64_t sum, max, bucket[THERMO_HISTOGRAM_BUCKETS];
 	} wait; /* above 1 ms */
@@ -468,6 +469,11 @@ static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
 {
 	return atomic_load_explicit(&c->stripe[hash & (STRIPES - 1)], memory_order_acquire);
 }
+
+/* ---- large.c ---- */
+/* Deletes chunks of a value that was replaced when there was no room for their tombstones. true: there were some. */
+bool large_forget_more(struct thermo *c);
+void large_close(struct thermo *c);
 
 /* ---- migrate.c ---- */
 int migrate_open(struct thermo *c);

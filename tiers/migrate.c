@@ -465,6 +465,7 @@ static bool round_of_work(struct thermo *c)
 int migrate_work(struct thermo *c)
 {
 	bool did = round_of_work(c);
+	did |= large_forget_more(c);
 	if (c->cold && cold_work(c->cold) == THERMO_OK)
 		did = true;
 	return did ? THERMO_OK : THERMO_MISS;
@@ -549,6 +550,7 @@ static void *background(void *argument)
 	for (;;) {
 		atomic_store_explicit(&c->hungry, 0, memory_order_relaxed);
 		bool did = first && round_of_work(c);
+		did |= first && large_forget_more(c);
 		/* Alone, compaction waits while somebody waits for room. */
 		bool compact = !first || (alone && !atomic_load(&c->hungry));
 		if (c->cold && compact && cold_work(c->cold) == THERMO_OK)
