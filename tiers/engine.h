@@ -120,7 +120,7 @@ struct thermo {
 	_Atomic uint64_t order;               /* of segments: `born` */
 	_Atomic uint32_t cold_failed;         /* last write to cold failed: -errno */
 	_Atomic uint32_t demoting;            /* a run is in the making or not yet unlinked */
-	_Atomic uint32_t filling_warm;        /* new records go to warm: DRAM is full, warm is not */
+	_Atomic uint8_t aim[QUEUES];          /* the tier that new records of a queue go to */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
 	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */
 
@@ -460,6 +460,8 @@ bool migrate_make_room(struct thermo *c, uint64_t deadline);
 /* The same when it is the index that has no room. */
 void migrate_make_index_room(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
+/* Sets c->aim by what the tiers hold; under lock, whenever that has changed. */
+void migrate_aim(struct thermo *c);
 void migrate_candidate(struct thermo *c, uint64_t hash);
 int migrate_work(struct thermo *c);
 int migrate_start(struct thermo *c); /* the background threads */

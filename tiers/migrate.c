@@ -16,6 +16,7 @@
 #include <time.h>
 
 #define SLICE_RECORDS 512
+#define PLACE_TRIES 4 /* segments looked through in vain before the next count of heat */
 #define MS UINT64_C(1000000)
 
 static bool epoch_is_passed(uint64_t epoch)
@@ -34,14 +35,6 @@ static uint32_t level_low(const struct thermo *c, unsigned tier)
 {
 	uint32_t part = segments_target(&c->pool[tier]) / 64;
 	return c->reserve[tier] + (part > 2 ? part : 2);
-}
-
-static uint32_t level_high(const struct thermo *c, unsigned tier)
-{
-	uint32_t batch = 0;
-	if (c->cold)
-		batch = (uint32_t)(c->reclaim->writer_bytes >> c->pool[tier].segment_shift);
-	return level_low(c, tier) + batch;
 }
 
 /* Free, or free when readers have moved on; what refs hold in limbo may stay for long and does not count. */
@@ -190,26 +183,66 @@ static struct segment *choose_eviction(struct thermo *c, enum reclaim_mode *mode
 	return small;
 }
 
-/* While warm has room, what is new goes there once DRAM is full: DRAM's records have to earn their place
- * only against those that do. */
+/* As the simulator does: small has its share of DRAM, main takes what lies idle, the rest is warm. Where
+ * the tier that is aimed at has no room, writers take the other one. */
+void migrate_aim(struct thermo *c)
+{
+	uint8_t small = THERMO_HOT, main = THERMO_HOT;
+	if (c->pool[THERMO_WARM].extents_target) {
+		uint64_t hot_main = queue_bytes(c, THERMO_HOT, POLICY_MAIN);
+		uint64_t small_hot = policy_small_hot(
+			c->policy, hot_main + queue_bytes(c, THERMO_WARM, POLICY_MAIN));
+		uint64_t hot = (uint64_t)segments_target(&c->pool[THERMO_HOT])
+			       << c->pool[THERMO_HOT].segment_shift;
+		if (queue_bytes(c, THERMO_HOT, POLICY_SMALL) >= small_hot)
+			small = THERMO_WARM;
+		if (hot_main + small_hot >= hot ||
+		    free_or_limbo(&c->pool[THERMO_HOT]) <= level_low(c, THERMO_HOT))
+			main = THERMO_WARM;
+	}
+	atomic_store_explicit(&c->aim[POLICY_SMALL], small, memory_order_relaxed);
+	atomic_store_explicit(&c->aim[POLICY_MAIN], main, memory_order_relaxed);
+}
+
+/* Of DRAM's main segments the next one to look through for what has not earned its place; round and round,
+ * since what stays keeps its birth. */
+static struct segment *choose_placement(struct thermo *c)
+{
+	struct reclaim *r = c->reclaim;
+	struct segment *first = NULL;
+	if (r->futile >= PLACE_TRIES)
+		return NULL;
+	for (struct segment *s = c->queue[THERMO_HOT][POLICY_MAIN].head; s; s = s->next) {
+		if (protected_share(c, s) || !epoch_passed(s->sealed_epoch))
+			continue;
+		if (s->born > r->placed_born) {
+			r->placed_born = s->born;
+			return s;
+		}
+		first = first ? first : s;
+	}
+	r->placed_born = first ? first->born : 0;
+	return first;
+}
+
+/* When the tiers together are short of room, something is evicted; when only DRAM is, something of it moves
+ * to warm. */
 static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
 {
-	uint32_t soon = free_soon(c, THERMO_HOT);
-	bool full = soon < level_high(c, THERMO_HOT), room = warm_has_room(c);
-	atomic_store_explicit(&c->filling_warm, full && room, memory_order_relaxed);
-	if (!full || (room && soon >= level_low(c, THERMO_HOT)))
-		return NULL;
-	if (!room)
+	uint64_t soon = 0, need = c->cold ? c->reclaim->writer_bytes : 0;
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
+		if (!c->pool[tier].extents_target)
+			continue;
+		soon += (uint64_t)free_soon(c, tier) << c->pool[tier].segment_shift;
+		need += (uint64_t)level_low(c, tier) << c->pool[tier].segment_shift;
+	}
+	migrate_aim(c);
+	if (soon < need)
 		return choose_eviction(c, mode);
-	struct segment *small = oldest(c, THERMO_HOT, POLICY_SMALL);
-	struct segment *main = oldest(c, THERMO_HOT, POLICY_MAIN);
-	uint64_t main_bytes = queue_bytes(c, THERMO_HOT, POLICY_MAIN) +
-			      queue_bytes(c, THERMO_WARM, POLICY_MAIN);
 	*mode = RECLAIM_PLACE;
-	if (small && (!main || queue_bytes(c, THERMO_HOT, POLICY_SMALL) >
-				       policy_small_hot(c->policy, main_bytes)))
-		return small;
-	return main ? main : small;
+	if (free_soon(c, THERMO_HOT) >= level_low(c, THERMO_HOT) || !warm_has_room(c))
+		return NULL;
+	return choose_placement(c);
 }
 
 static bool begin_next(struct thermo *c)
@@ -360,6 +393,7 @@ static void sweep(struct thermo *c, bool idle)
 		for (unsigned i = 0; i < 16; i++)
 			r->population[i] *= mean;
 		policy_population(c->policy, r->population);
+		r->futile = 0;
 		memset(r->population, 0, sizeof(r->population));
 		break;
 	}
@@ -475,6 +509,15 @@ static void timed_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns
 	pthread_cond_timedwait(cond, mutex, &t);
 }
 
+/* For new records, under lock. */
+static bool has_room(const struct thermo *c)
+{
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+		if (c->pool[tier].free.count > c->reserve[tier])
+			return true;
+	return false;
+}
+
 bool migrate_make_room(struct thermo *c, uint64_t deadline)
 {
 	migrate_kick(c);
@@ -484,7 +527,7 @@ bool migrate_make_room(struct thermo *c, uint64_t deadline)
 		while (did && !room && monotonic_ns() < until) {
 			did = slice(c, false);
 			pthread_mutex_lock(&c->lock);
-			room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
+			room = has_room(c);
 			pthread_mutex_unlock(&c->lock);
 		}
 		pthread_mutex_unlock(&c->migrate_lock);
@@ -497,7 +540,7 @@ bool migrate_make_room(struct thermo *c, uint64_t deadline)
 	if (now >= deadline)
 		return false;
 	pthread_mutex_lock(&c->lock);
-	bool room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
+	bool room = has_room(c);
 	if (!room)
 		timed_wait(&c->room, &c->lock, deadline - now < MS ? deadline - now : MS);
 	pthread_mutex_unlock(&c->lock);

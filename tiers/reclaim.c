@@ -309,8 +309,6 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
 					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
-	} else if (r->fruitless >= 4 && r->mode == RECLAIM_PLACE) {
-		to = THERMO_WARM;
 	} else if (r->mode == RECLAIM_PLACE) {
 		to = (unsigned)policy_place(c->policy, counter, live->hash, THERMO_HOT);
 	}
@@ -374,7 +372,8 @@ static void finish(struct thermo *c)
 	struct reclaim *r = c->reclaim;
 	struct segment *s = r->victim;
 	r->victim = NULL;
-	r->fruitless = r->freed_bytes < c->pool[s->tier].segment_bytes / 8 ? r->fruitless + 1 : 0;
+	if (r->mode == RECLAIM_PLACE)
+		r->futile = r->freed_bytes < c->pool[s->tier].segment_bytes / 8 ? r->futile + 1 : 0;
 	if (r->dirty) {
 		segment_list_append(&r->scanned, s);
 		r->coming[s->tier]++;

@@ -160,7 +160,8 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 			atomic_store_explicit(&lane->open, s, memory_order_release);
 		}
 	}
-	bool low = c->pool[THERMO_HOT].free.count <= c->reserve[THERMO_HOT] * 2;
+	migrate_aim(c);
+	bool low = c->pool[tier].free.count <= c->reserve[tier] * 2;
 	pthread_mutex_unlock(&c->lock);
 	if (low)
 		migrate_kick(c);
@@ -322,13 +323,25 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
 }
 
+/* Where a record that is overwritten goes: what writes it anew moves it for nothing. */
+static unsigned tier_again(struct thermo *c, const struct found *found, unsigned queue,
+			   uint64_t hash)
+{
+	unsigned tier = place_tier(found->place);
+	if (!c->warm || queue != POLICY_MAIN)
+		return tier;
+	uint8_t counter = atomic_load_explicit(&found->at.bucket->counter[found->at.slot],
+					       memory_order_relaxed);
+	return (unsigned)policy_place(c->policy, counter, hash, (enum thermo_tier)tier);
+}
+
 static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide)
 {
 	struct standing old;
 	struct segment *segment;
 	struct found found;
 	uint32_t bytes = record_bytes(w->key.len, w->value_len, wide, w->expires_ms != 0);
-	unsigned queue;
+	unsigned queue, tier;
 	int rc = TRY_NO_ROOM;
 
 	epoch_enter();
@@ -337,17 +350,17 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		rc = -ENOENT;
 		goto leave;
 	}
-	if (c->lookup->find(c, &w->key, &found))
+	if (c->lookup->find(c, &w->key, &found)) {
 		queue = place_segment(c, found.place)->queue;
-	else
+		tier = tier_again(c, &found, queue, w->key.hash);
+	} else {
 		queue = policy_admit(c->policy, w->key.hash, bytes);
+		tier = atomic_load_explicit(&c->aim[queue], memory_order_relaxed);
+	}
 	unsigned klass = class_of(c, w->expires_ms);
-	char *to = NULL;
-	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
-	    queue == POLICY_SMALL)
-		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, &segment);
-	if (likely(!to))
-		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, &segment);
+	char *to = write_reserve(c, space, tier, queue, klass, bytes, &segment);
+	if (unlikely(!to) && c->warm) /* better the other tier than none */
+		to = write_reserve(c, space, tier ^ 1u, queue, klass, bytes, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;
