@@ -26,6 +26,7 @@
 #define MIB ((uint64_t)1 << 20)
 #define POOL_MIN (8 * MIB)
 #define HEAP_MIN (4 * MIB)
+#define CHUNK_HEAD 48u /* record_bytes() of a chunk's head and key, at the most */
 
 _Atomic uint64_t fork_generation = 1;
 
@@ -355,7 +356,9 @@ static void settle_sizes(struct thermo *c)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	if (c->warm && c->pool[THERMO_WARM].segment_bytes < chunk)
 		chunk = c->pool[THERMO_WARM].segment_bytes;
-	c->chunk_bytes = chunk / 4 < RECORD_VALUE_MAX ? chunk / 4 : RECORD_VALUE_MAX;
+	/* Four of them, with their heads and keys, fill a segment. */
+	chunk = chunk / 4 - CHUNK_HEAD;
+	c->chunk_bytes = chunk < RECORD_VALUE_MAX ? chunk : RECORD_VALUE_MAX;
 	c->open_segments_max = hot * 3 / 100 > 4 ? hot * 3 / 100 : 4;
 	c->lanes = cpus < 1 ? 1 : cpus > LANES_MAX ? LANES_MAX : (uint32_t)cpus;
 	if (c->lanes > c->open_segments_max / 4)

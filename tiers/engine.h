@@ -418,6 +418,8 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	bool admitted;       /* `queue` is where it goes */
+	uint8_t queue;       /* enum policy_queue */
 	/* out */
 	uint64_t version;
 	bool existed; /* a live version was in memory (or cold_seq is one) */
@@ -432,6 +434,8 @@ int write_record(struct thermo *c, struct write *w);
 /* Deletes; as write_record. With `conditional`, w->existed says whether there was a live version, and
  * WRITE_NEEDS_COLD and WRITE_AGAIN, that this takes a (newer) look at cold; then nothing was done. */
 int write_tombstone(struct thermo *c, struct write *w);
+/* The queue that a record of this key goes to. Forgets that the ghost knew it, so once for a value. */
+unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes);
 uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms);
 /* Room for bytes in the writer's lane; inside an epoch. NULL: no free segment. */
 char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,

@@ -30,7 +30,7 @@ void large_forget(struct thermo *c, const struct key *key, const struct large_he
 }
 
 static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_head *head,
-		      uint64_t expires_ms)
+		      const struct write *whole)
 {
 	char bytes[CHUNK_KEY];
 	for (uint32_t i = 0; i < head->chunks; i++) {
@@ -40,7 +40,9 @@ static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_h
 			.key = chunk_key(r->space, head, i, bytes),
 			.value = (const char *)r->value + offset,
 			.value_len = (uint32_t)(left < head->chunk_bytes ? left : head->chunk_bytes),
-			.expires_ms = expires_ms,
+			.expires_ms = whole->expires_ms,
+			.admitted = true,
+			.queue = whole->queue,
 		};
 		int rc = write_record(c, &w);
 		if (rc != THERMO_OK) {
@@ -79,7 +81,10 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 			      (!get->record.expires_ms ||
 			       get->record.expires_ms > cache_now_ms(c));
 	}
-	int rc = put_chunks(c, r, &head, w.expires_ms);
+	/* Chunks have new names: it is the value's key that is known, or not, for all of them. */
+	w.admitted = true;
+	w.queue = (uint8_t)write_admit(c, &w.key, sizeof(head));
+	int rc = put_chunks(c, r, &head, &w);
 	if (rc == THERMO_OK)
 		rc = write_record(c, &w);
 	if (rc != THERMO_OK)

@@ -323,6 +323,16 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
 }
 
+unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes)
+{
+	struct found found;
+	epoch_enter();
+	unsigned queue = c->lookup->find(c, key, &found) ? place_segment(c, found.place)->queue
+							 : policy_admit(c->policy, key->hash, bytes);
+	epoch_exit();
+	return queue;
+}
+
 /* Where a record that is overwritten goes: what writes it anew moves it for nothing. */
 static unsigned tier_again(struct thermo *c, const struct found *found, unsigned queue,
 			   uint64_t hash)
@@ -350,11 +360,11 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		rc = -ENOENT;
 		goto leave;
 	}
-	if (c->lookup->find(c, &w->key, &found)) {
+	if (!w->admitted && c->lookup->find(c, &w->key, &found)) {
 		queue = place_segment(c, found.place)->queue;
 		tier = tier_again(c, &found, queue, w->key.hash);
 	} else {
-		queue = policy_admit(c->policy, w->key.hash, bytes);
+		queue = w->admitted ? w->queue : policy_admit(c->policy, w->key.hash, bytes);
 		tier = atomic_load_explicit(&c->aim[queue], memory_order_relaxed);
 	}
 	unsigned klass = class_of(c, w->expires_ms);
