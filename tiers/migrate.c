@@ -183,45 +183,51 @@ static struct segment *choose_eviction(struct thermo *c, enum reclaim_mode *mode
 	return small;
 }
 
-/* As the simulator does: small has its share of DRAM, main takes what lies idle, the rest is warm. Where
- * the tier that is aimed at has no room, writers take the other one. */
+/* As the simulator does: small has its share of DRAM, and there is made room for it; main, and what small
+ * has beyond its share, take what lies idle; the rest is warm. Where the tier that is aimed at has no
+ * room, writers take the other one. */
 void migrate_aim(struct thermo *c)
 {
 	uint8_t small = THERMO_HOT, main = THERMO_HOT;
 	if (c->pool[THERMO_WARM].extents_target) {
 		uint64_t hot_main = queue_bytes(c, THERMO_HOT, POLICY_MAIN);
+		uint64_t hot_small = queue_bytes(c, THERMO_HOT, POLICY_SMALL);
 		uint64_t small_hot = policy_small_hot(
 			c->policy, hot_main + queue_bytes(c, THERMO_WARM, POLICY_MAIN));
 		uint64_t hot = (uint64_t)segments_target(&c->pool[THERMO_HOT])
 			       << c->pool[THERMO_HOT].segment_shift;
-		if (queue_bytes(c, THERMO_HOT, POLICY_SMALL) >= small_hot)
+		bool idle = free_or_limbo(&c->pool[THERMO_HOT]) > level_low(c, THERMO_HOT);
+		if (hot_small >= policy_small_target(c->policy) &&
+		    (!idle || hot_small >= small_hot))
 			small = THERMO_WARM;
-		if (hot_main + small_hot >= hot ||
-		    free_or_limbo(&c->pool[THERMO_HOT]) <= level_low(c, THERMO_HOT))
+		if (!idle || hot_main + small_hot >= hot)
 			main = THERMO_WARM;
 	}
 	atomic_store_explicit(&c->aim[POLICY_SMALL], small, memory_order_relaxed);
 	atomic_store_explicit(&c->aim[POLICY_MAIN], main, memory_order_relaxed);
 }
 
-/* Of DRAM's main segments the next one to look through for what has not earned its place; round and round,
- * since what stays keeps its birth. */
+/* The next segment of DRAM to look through for what has not earned its place: of small if it has more than
+ * its share, else of main; round and round, since what stays keeps its birth. */
 static struct segment *choose_placement(struct thermo *c)
 {
 	struct reclaim *r = c->reclaim;
 	struct segment *first = NULL;
 	if (r->futile >= PLACE_TRIES)
 		return NULL;
-	for (struct segment *s = c->queue[THERMO_HOT][POLICY_MAIN].head; s; s = s->next) {
+	unsigned queue = queue_bytes(c, THERMO_HOT, POLICY_SMALL) > policy_small_target(c->policy)
+				 ? POLICY_SMALL
+				 : POLICY_MAIN;
+	for (struct segment *s = c->queue[THERMO_HOT][queue].head; s; s = s->next) {
 		if (protected_share(c, s) || !epoch_passed(s->sealed_epoch))
 			continue;
-		if (s->born > r->placed_born) {
-			r->placed_born = s->born;
+		if (s->born > r->placed[queue]) {
+			r->placed[queue] = s->born;
 			return s;
 		}
 		first = first ? first : s;
 	}
-	r->placed_born = first ? first->born : 0;
+	r->placed[queue] = first ? first->born : 0;
 	return first;
 }
 

@@ -436,11 +436,13 @@ void reclaim_promote(struct thermo *c, uint64_t hash)
 			is = live.hash == hash;
 		}
 	}
-	if (is && !expired(c, &live.view)) {
-		unsigned queue = place_segment(c, live.place)->queue;
-		copy_record(c, &live, THERMO_HOT,
-			    queue == POLICY_SMALL ? OUT_SMALL : OUT_MAIN_KEPT, counter);
-	}
+	/* What is still on probation stays; what is past it would be copied to main sooner or later. */
+	bool small = is && place_segment(c, live.place)->queue == POLICY_SMALL;
+	uint8_t next;
+	if (small)
+		is = policy_scan(c->policy, POLICY_SMALL, counter, &next) == POLICY_KEEP;
+	if (is && !expired(c, &live.view))
+		copy_record(c, &live, THERMO_HOT, OUT_MAIN_KEPT, small ? next : counter);
 	epoch_exit();
 }
 

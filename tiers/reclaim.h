@@ -26,7 +26,7 @@ struct reclaim {
 	bool dirty; /* some record of the victim is in the run in the making */
 	uint32_t freed_bytes;
 	uint32_t futile;      /* scans for placement in a row that freed little */
-	uint64_t placed_born; /* the last of them */
+	uint64_t placed[QUEUES]; /* births of the last of them */
 	uint64_t cold_retry; /* monotonic ns: not before */
 
 	struct cold_writer *writer;

@@ -334,15 +334,20 @@ unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes)
 }
 
 /* Where a record that is overwritten goes: what writes it anew moves it for nothing. */
-static unsigned tier_again(struct thermo *c, const struct found *found, unsigned queue,
-			   uint64_t hash)
+static unsigned place_again(struct thermo *c, const struct found *found, uint64_t hash,
+			    unsigned *queue)
 {
 	unsigned tier = place_tier(found->place);
-	if (!c->warm || queue != POLICY_MAIN)
-		return tier;
-	uint8_t counter = atomic_load_explicit(&found->at.bucket->counter[found->at.slot],
-					       memory_order_relaxed);
-	return (unsigned)policy_place(c->policy, counter, hash, (enum thermo_tier)tier);
+	uint8_t next, counter = atomic_load_explicit(&found->at.bucket->counter[found->at.slot],
+						     memory_order_relaxed);
+	*queue = place_segment(c, found->place)->queue;
+	if (*queue == POLICY_SMALL) {
+		if (policy_scan(c->policy, POLICY_SMALL, counter, &next) != POLICY_KEEP)
+			return tier;
+		*queue = POLICY_MAIN;
+	}
+	return c->warm ? (unsigned)policy_place(c->policy, counter, hash, (enum thermo_tier)tier)
+		       : tier;
 }
 
 static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide)
@@ -361,8 +366,7 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		goto leave;
 	}
 	if (!w->admitted && c->lookup->find(c, &w->key, &found)) {
-		queue = place_segment(c, found.place)->queue;
-		tier = tier_again(c, &found, queue, w->key.hash);
+		tier = place_again(c, &found, w->key.hash, &queue);
 	} else {
 		queue = w->admitted ? w->queue : policy_admit(c->policy, w->key.hash, bytes);
 		tier = atomic_load_explicit(&c->aim[queue], memory_order_relaxed);
