@@ -16,6 +16,7 @@
 #include <time.h>
 
 #define SLICE_RECORDS 512
+#define SAMPLE_BUCKETS 1024
 #define PLACE_TRIES 4 /* segments looked through in vain before the next count of heat */
 #define MS UINT64_C(1000000)
 
@@ -367,13 +368,35 @@ static uint64_t mean_bytes(struct thermo *c)
 	return records && bytes ? bytes / records + 1 : 64;
 }
 
-/* Looks at the counters of part of the index, as much as there was traffic; a whole pass gives the
- * populations that the placement threshold is computed from. */
+/* What was counted, scaled up to all records, makes the placement threshold. */
+static void report_population(struct thermo *c)
+{
+	struct reclaim *r = c->reclaim;
+	uint64_t seen = 0;
+	for (unsigned i = 0; i < 16; i++)
+		seen += r->population[i];
+	double bytes = (double)mean_bytes(c) * (double)index_records(c->index);
+	for (unsigned i = 0; i < 16 && seen; i++)
+		r->population[i] = (uint64_t)((double)r->population[i] / (double)seen * bytes);
+	policy_population(c->policy, r->population);
+	r->futile = 0;
+}
+
+static void count_anew(struct reclaim *r)
+{
+	memset(r->population, 0, sizeof(r->population));
+	r->counted = 0;
+}
+
+/* Looks at the counters of part of the index, as much as there was traffic. The index is in the order of
+ * hashes, so every eighth of it is a fair sample. */
 static void sweep(struct thermo *c, bool idle)
 {
 	struct reclaim *r = c->reclaim;
 	uint64_t now = accesses(c), fresh = now - r->accesses_last;
 	uint64_t buckets = index_buckets(c->index);
+	uint64_t sample = buckets / 8 > SAMPLE_BUCKETS ? buckets / 8 : SAMPLE_BUCKETS;
+	uint64_t most = idle ? 65536 : 8192;
 	if (!fresh)
 		return;
 	r->accesses_last = now;
@@ -381,27 +404,19 @@ static void sweep(struct thermo *c, bool idle)
 	if (policy_epoch(c->policy) !=
 	    atomic_load_explicit(&c->heat_epoch, memory_order_relaxed)) {
 		cache_heat(c);
-		memset(r->population, 0, sizeof(r->population)); /* a pass is of one epoch */
-		r->sweep_cursor = 0;
+		count_anew(r); /* a sample is of one epoch */
 	}
-	uint64_t n = fresh / 4 + 16;
-	uint64_t most = idle ? 65536 : 8192;
 	struct sweep context = {c, r->population};
-	for (n = n < most ? n : most; n; n -= n < 64 ? n : 64) {
-		uint64_t before = r->sweep_cursor;
+	for (uint64_t n = fresh + 16 < most ? fresh + 16 : most; n; n -= n < 64 ? n : 64) {
 		epoch_enter();
 		index_sweep(c->index, &r->sweep_cursor, n < 64 ? (unsigned)n : 64, sweep_visit,
 			    &context);
 		epoch_exit();
-		if (r->sweep_cursor > before && r->sweep_cursor < buckets)
-			continue;
-		uint64_t mean = mean_bytes(c);
-		for (unsigned i = 0; i < 16; i++)
-			r->population[i] *= mean;
-		policy_population(c->policy, r->population);
-		r->futile = 0;
-		memset(r->population, 0, sizeof(r->population));
-		break;
+		r->counted += n < 64 ? n : 64;
+		if (r->counted >= sample) {
+			report_population(c);
+			count_anew(r);
+		}
 	}
 }
 

@@ -35,8 +35,9 @@ struct reclaim {
 	uint32_t coming[MEMORY_TIERS]; /* scanned or publishing: will be free */
 	uint64_t writer_bytes;         /* a run is published at this size */
 
-	uint64_t sweep_cursor, sweep_accesses;
-	uint64_t population[16];
+	uint64_t sweep_cursor;
+	uint64_t population[16]; /* records by frequency, in ... */
+	uint64_t counted;        /* ... so many buckets */
 	uint64_t accesses_last;
 	uint64_t move_tokens, move_filled_ns; /* bytes between DRAM and warm */
 	uint32_t ring_tail;
