@@ -17,7 +17,7 @@
 
 #define SLICE_RECORDS 512
 #define SAMPLE_BUCKETS 1024
-#define PLACE_TRIES 4 /* segments looked through in vain before the next count of heat */
+#define PLACE_IN_VAIN (UINT64_C(8) << 20) /* bytes of segments, before the next count of heat */
 #define MS UINT64_C(1000000)
 
 static bool epoch_is_passed(uint64_t epoch)
@@ -214,7 +214,7 @@ static struct segment *choose_placement(struct thermo *c)
 {
 	struct reclaim *r = c->reclaim;
 	struct segment *first = NULL;
-	if (r->futile >= PLACE_TRIES)
+	if (r->futile >= PLACE_IN_VAIN)
 		return NULL;
 	unsigned queue = queue_bytes(c, THERMO_HOT, POLICY_SMALL) > policy_small_target(c->policy)
 				 ? POLICY_SMALL

@@ -373,7 +373,9 @@ static void finish(struct thermo *c)
 	struct segment *s = r->victim;
 	r->victim = NULL;
 	if (r->mode == RECLAIM_PLACE)
-		r->futile = r->freed_bytes < c->pool[s->tier].segment_bytes / 8 ? r->futile + 1 : 0;
+		r->futile = r->freed_bytes < c->pool[s->tier].segment_bytes / 8
+				    ? r->futile + c->pool[s->tier].segment_bytes
+				    : 0;
 	if (r->dirty) {
 		segment_list_append(&r->scanned, s);
 		r->coming[s->tier]++;

@@ -25,7 +25,7 @@ struct reclaim {
 	enum reclaim_mode mode;
 	bool dirty; /* some record of the victim is in the run in the making */
 	uint32_t freed_bytes;
-	uint32_t futile;      /* scans for placement in a row that freed little */
+	uint64_t futile; /* bytes of segments that scans for placement in a row freed little of */
 	uint64_t placed[QUEUES]; /* births of the last of them */
 	uint64_t cold_retry; /* monotonic ns: not before */
 
