@@ -96,6 +96,13 @@ struct lookup_ops;
 
 struct reclaim; /* migrate.c */
 
+/* Hashes of warm records that are to come to DRAM. Lossy: whoever is too fast overwrites the oldest. */
+struct candidates {
+	_Atomic uint64_t hash[RING];
+	_Atomic uint32_t head;
+	_Atomic uint32_t tail; /* written under migrate_lock */
+};
+
 struct thermo {
 	/* const after open, read on every call */
 	_Alignas(128) uint64_t generation; /* of fork: see cache.c */
@@ -122,6 +129,7 @@ struct thermo {
 	_Atomic uint32_t demoting;            /* a run is in the making or not yet unlinked */
 	_Atomic uint8_t aim[QUEUES];          /* the tier that new records of a queue go to */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
+	_Atomic uint32_t dram_wanted;         /* a hint found no room in DRAM */
 	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */
 
 	_Alignas(128) pthread_mutex_t lock;
@@ -142,8 +150,8 @@ struct thermo {
 	bool kicked;   /* under wake_lock */
 
 	_Atomic uint32_t stripe[STRIPES]; /* keys of it that were unlinked: see request.c */
-	_Atomic uint64_t ring[RING];      /* hashes of warm records that earn DRAM */
-	_Atomic uint32_t ring_head;
+	struct candidates earned; /* warm records that are used often enough for DRAM */
+	struct candidates hinted; /* warm records that will be asked for soon */
 	struct {
 		uint64_t clock, ms;
 	} age[AGES]; /* under lock */
@@ -418,6 +426,7 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	bool hinted;         /* promote: to DRAM, and wait for room there */
 	bool admitted;       /* `queue` is where it goes */
 	uint8_t queue;       /* enum policy_queue */
 	/* out */
@@ -458,15 +467,17 @@ static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
 /* ---- migrate.c ---- */
 int migrate_open(struct thermo *c);
 void migrate_close(struct thermo *c);
-/* Makes room in DRAM: one slice of reclaim by the caller, then waits until deadline (monotonic ns).
- * true: a segment may be free. */
-bool migrate_make_room(struct thermo *c, uint64_t deadline);
+/* Makes room in memory, or in DRAM: slices of reclaim by the caller, then waits until deadline (monotonic
+ * ns). true: a segment may be free. */
+bool migrate_make_room(struct thermo *c, bool in_dram, uint64_t deadline);
 /* The same when it is the index that has no room. */
 void migrate_make_index_room(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
 /* Sets c->aim by what the tiers hold; under lock, whenever that has changed. */
 void migrate_aim(struct thermo *c);
-void migrate_candidate(struct thermo *c, uint64_t hash);
+void migrate_candidate(struct candidates *to, uint64_t hash);
+/* Hints that have not been dealt with yet. */
+uint32_t migrate_hints_waiting(const struct thermo *c);
 int migrate_work(struct thermo *c);
 int migrate_start(struct thermo *c); /* the background threads */
 void migrate_stop(struct thermo *c);

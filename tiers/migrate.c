@@ -232,6 +232,18 @@ static struct segment *choose_placement(struct thermo *c)
 	return first;
 }
 
+/* A hint is worth more than what has been in DRAM the longest. */
+static struct segment *choose_demotion(struct thermo *c)
+{
+	struct segment *small = oldest(c, THERMO_HOT, POLICY_SMALL);
+	struct segment *main = oldest(c, THERMO_HOT, POLICY_MAIN);
+	if (small && main)
+		return queue_bytes(c, THERMO_HOT, POLICY_SMALL) > policy_small_target(c->policy)
+			       ? small
+			       : main;
+	return small ? small : main;
+}
+
 /* When the tiers together are short of room, something is evicted; when only DRAM is, something of it moves
  * to warm. */
 static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
@@ -249,7 +261,12 @@ static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
 	*mode = RECLAIM_PLACE;
 	if (free_soon(c, THERMO_HOT) >= level_low(c, THERMO_HOT) || !warm_has_room(c))
 		return NULL;
-	return choose_placement(c);
+	struct segment *s = choose_placement(c);
+	if (!s && atomic_exchange(&c->dram_wanted, 0)) {
+		*mode = RECLAIM_DEMOTE;
+		s = choose_demotion(c);
+	}
+	return s;
 }
 
 static bool begin_next(struct thermo *c)
@@ -420,11 +437,17 @@ static void sweep(struct thermo *c, bool idle)
 	}
 }
 
-void migrate_candidate(struct thermo *c, uint64_t hash)
+void migrate_candidate(struct candidates *to, uint64_t hash)
 {
-	uint32_t head = atomic_load_explicit(&c->ring_head, memory_order_relaxed);
-	atomic_store_explicit(&c->ring[head % RING], hash, memory_order_relaxed);
-	atomic_store_explicit(&c->ring_head, head + 1, memory_order_relaxed); /* lossy */
+	uint32_t head = atomic_load_explicit(&to->head, memory_order_relaxed);
+	atomic_store_explicit(&to->hash[head % RING], hash, memory_order_relaxed);
+	atomic_store_explicit(&to->head, head + 1, memory_order_relaxed); /* lossy */
+}
+
+uint32_t migrate_hints_waiting(const struct thermo *c)
+{
+	return atomic_load_explicit(&c->hinted.head, memory_order_relaxed) -
+	       atomic_load_explicit(&c->hinted.tail, memory_order_relaxed);
 }
 
 static bool move_allowed(struct thermo *c, uint64_t bytes)
@@ -445,27 +468,45 @@ static bool move_allowed(struct thermo *c, uint64_t bytes)
 	return true;
 }
 
-static bool promote_candidates(struct thermo *c)
+/* For new records, under lock. */
+static bool has_room(const struct thermo *c, unsigned tier)
 {
-	struct reclaim *r = c->reclaim;
-	uint32_t head = atomic_load_explicit(&c->ring_head, memory_order_relaxed);
+	return c->pool[tier].free.count > c->reserve[tier];
+}
+
+static bool dram_has_room(struct thermo *c)
+{
+	pthread_mutex_lock(&c->lock);
+	bool room = has_room(c, THERMO_HOT);
+	pthread_mutex_unlock(&c->lock);
+	return room;
+}
+
+/* As far as there is room and budget. */
+static bool promote_candidates(struct thermo *c, struct candidates *from, bool hinted)
+{
+	uint32_t head = atomic_load_explicit(&from->head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&from->tail, memory_order_relaxed);
 	bool did = false;
-	if (head - r->ring_tail > RING)
-		r->ring_tail = head - RING;
-	uint64_t mean = r->ring_tail != head ? mean_bytes(c) : 0;
-	for (unsigned n = 0; r->ring_tail != head && n < 256; n++) {
-		uint64_t hash = atomic_exchange_explicit(&c->ring[r->ring_tail % RING], 0,
-							 memory_order_relaxed);
-		pthread_mutex_lock(&c->lock);
-		bool room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
-		pthread_mutex_unlock(&c->lock);
-		if (!room || !move_allowed(c, mean))
+	if (head - tail > RING)
+		tail = head - RING;
+	uint64_t mean = tail != head ? mean_bytes(c) : 0;
+	for (unsigned n = 0; tail != head && n < 256; n++) {
+		if (!dram_has_room(c)) {
+			if (hinted)
+				atomic_store(&c->dram_wanted, 1);
+			did |= hinted;
 			break;
-		r->ring_tail++;
+		}
+		if (!move_allowed(c, mean))
+			break;
+		uint64_t hash = atomic_exchange_explicit(&from->hash[tail++ % RING], 0,
+							 memory_order_relaxed);
 		if (hash)
-			reclaim_promote(c, hash);
+			reclaim_promote(c, hash, hinted);
 		did = true;
 	}
+	atomic_store_explicit(&from->tail, tail, memory_order_relaxed);
 	return did;
 }
 
@@ -507,7 +548,8 @@ static bool round_of_work(struct thermo *c)
 			break;
 	}
 	sweep(c, !did);
-	did |= promote_candidates(c);
+	did |= promote_candidates(c, &c->hinted, true);
+	did |= promote_candidates(c, &c->earned, false);
 	pthread_mutex_unlock(&c->migrate_lock);
 	return did;
 }
@@ -530,27 +572,34 @@ static void timed_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns
 	pthread_cond_timedwait(cond, mutex, &t);
 }
 
-/* For new records, under lock. */
-static bool has_room(const struct thermo *c)
+/* under lock */
+static bool room_made(const struct thermo *c, bool in_dram)
 {
-	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
-		if (c->pool[tier].free.count > c->reserve[tier])
-			return true;
-	return false;
+	return has_room(c, THERMO_HOT) || (!in_dram && has_room(c, THERMO_WARM));
 }
 
-bool migrate_make_room(struct thermo *c, uint64_t deadline)
+/* Slices by the caller, under migrate_lock. true: there is room; *did: there was something to do. */
+static bool help_migrate(struct thermo *c, bool in_dram, bool *did)
+{
+	uint64_t until = monotonic_ns() + MS / 2;
+	bool room = false;
+	*did = true;
+	while (*did && !room && monotonic_ns() < until) {
+		if (in_dram)
+			atomic_store(&c->dram_wanted, 1);
+		*did = slice(c, in_dram && !c->threads);
+		pthread_mutex_lock(&c->lock);
+		room = room_made(c, in_dram);
+		pthread_mutex_unlock(&c->lock);
+	}
+	return room;
+}
+
+bool migrate_make_room(struct thermo *c, bool in_dram, uint64_t deadline)
 {
 	migrate_kick(c);
 	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
-		uint64_t until = monotonic_ns() + MS / 2;
-		bool did = true, room = false;
-		while (did && !room && monotonic_ns() < until) {
-			did = slice(c, false);
-			pthread_mutex_lock(&c->lock);
-			room = has_room(c);
-			pthread_mutex_unlock(&c->lock);
-		}
+		bool did, room = help_migrate(c, in_dram, &did);
 		pthread_mutex_unlock(&c->migrate_lock);
 		if (room)
 			return true;
@@ -561,8 +610,7 @@ bool migrate_make_room(struct thermo *c, uint64_t deadline)
 	if (now >= deadline)
 		return false;
 	pthread_mutex_lock(&c->lock);
-	bool room = has_room(c);
-	if (!room)
+	if (!room_made(c, in_dram))
 		timed_wait(&c->room, &c->lock, deadline - now < MS ? deadline - now : MS);
 	pthread_mutex_unlock(&c->lock);
 	return true;

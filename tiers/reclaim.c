@@ -309,6 +309,8 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
 					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
+	} else if (r->mode == RECLAIM_DEMOTE) {
+		to = THERMO_WARM;
 	} else if (r->mode == RECLAIM_PLACE) {
 		to = (unsigned)policy_place(c->policy, counter, live->hash, THERMO_HOT);
 	}
@@ -414,7 +416,7 @@ bool reclaim_continue(struct thermo *c, unsigned records)
 
 /* ---- Promotion ---- */
 
-void reclaim_promote(struct thermo *c, uint64_t hash)
+void reclaim_promote(struct thermo *c, uint64_t hash, bool hinted)
 {
 	struct live live;
 	uint8_t counter = 0;
@@ -427,11 +429,14 @@ void reclaim_promote(struct thermo *c, uint64_t hash)
 			live.place = index_place(b, slot);
 			if (live.place == INDEX_NOWHERE || place_tier(live.place) != THERMO_WARM)
 				continue;
-			/* Not what may be in a run by now: its copy would not know that it shadows that. */
-			if (atomic_load(&place_segment(c, live.place)->state) == SEGMENT_SCANNING)
+			bool leaving = atomic_load(&place_segment(c, live.place)->state) ==
+				       SEGMENT_SCANNING;
+			if (leaving && !hinted)
 				continue;
 			live.record = place_record(c, live.place);
 			record_view(live.record, &live.view);
+			if (leaving) /* it may be in a run by now, which its copy then shadows */
+				live.view.head |= (uint64_t)RECORD_SHADOWING << HEAD_FLAGS_SHIFT;
 			live.hash = key_hash(live.view.space, live.view.key, live.view.key_len,
 					     (live.view.flags & RECORD_CHUNK) != 0);
 			counter = atomic_load_explicit(&b->counter[slot], memory_order_relaxed);
@@ -440,11 +445,17 @@ void reclaim_promote(struct thermo *c, uint64_t hash)
 	}
 	/* What is still on probation stays; what is past it would be copied to main sooner or later. */
 	bool small = is && place_segment(c, live.place)->queue == POLICY_SMALL;
-	uint8_t next;
-	if (small)
-		is = policy_scan(c->policy, POLICY_SMALL, counter, &next) == POLICY_KEEP;
+	uint8_t next = counter;
+	enum out out = OUT_MAIN_KEPT;
+	if (small && policy_scan(c->policy, POLICY_SMALL, counter, &next) != POLICY_KEEP) {
+		out = OUT_SMALL;
+		next = counter;
+		is = is && hinted;
+	}
+	if (hinted)
+		next = policy_hinted(c->policy, next);
 	if (is && !expired(c, &live.view))
-		copy_record(c, &live, THERMO_HOT, OUT_MAIN_KEPT, small ? next : counter);
+		copy_record(c, &live, THERMO_HOT, out, next);
 	epoch_exit();
 }
 

@@ -15,6 +15,7 @@
 enum reclaim_mode {
 	RECLAIM_EVICT,    /* the policy's verdict: keep, or leave memory */
 	RECLAIM_PLACE,    /* DRAM, main: stay in DRAM or move to warm, by frequency */
+	RECLAIM_DEMOTE,   /* DRAM: all move to warm */
 	RECLAIM_RELOCATE, /* all stay in memory, wherever there is room */
 	RECLAIM_DROP,     /* the space is dropped: all go, nothing is written */
 };
@@ -40,7 +41,6 @@ struct reclaim {
 	uint64_t counted;        /* ... so many buckets */
 	uint64_t accesses_last;
 	uint64_t move_tokens, move_filled_ns; /* bytes between DRAM and warm */
-	uint32_t ring_tail;
 	uint64_t expiry_checked_ns;
 };
 
@@ -51,8 +51,8 @@ bool reclaim_continue(struct thermo *c, unsigned records);
 /* Publishes the run in the making and frees the scanned segments. Lets go of migrate_lock meanwhile.
  * THERMO_OK, THERMO_MISS (nothing to publish, or another is at it), or -errno (kept for a retry). */
 int reclaim_publish(struct thermo *c);
-/* Copies the warm record with this hash to DRAM. */
-void reclaim_promote(struct thermo *c, uint64_t hash);
+/* Copies the warm record with this hash to DRAM; one on probation only if it was hinted. */
+void reclaim_promote(struct thermo *c, uint64_t hash, bool hinted);
 /* A record of the image, as it stood. */
 struct restore {
 	const void *key, *value;

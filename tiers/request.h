@@ -16,6 +16,7 @@
 #include "tiers/engine.h"
 
 enum { REQUEST_COLD = 96, REQUEST_AGAIN = 97 };
+enum { OP_HINT = 255 }; /* brings what is cold to DRAM; only ever begun as cold */
 
 struct flight {
 	struct cold_get get;

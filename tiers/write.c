@@ -16,6 +16,7 @@
 enum { TRY_NO_ROOM = 80, TRY_WIDE = 81 };
 
 #define HOUR_MS UINT64_C(3600000)
+#define HINT_WAIT_MS 10u /* at the least */
 
 static unsigned class_of(struct thermo *c, uint64_t expires_ms)
 {
@@ -320,7 +321,10 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 		return THERMO_OK;
 	}
 	struct index_slot at;
-	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
+	uint8_t counter = policy_fresh(c->policy);
+	if (w->hinted)
+		counter = policy_hinted(c->policy, counter);
+	return index_insert(c->index, home, w->key.hash, place, counter, &at);
 }
 
 unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes)
@@ -371,9 +375,11 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		queue = w->admitted ? w->queue : policy_admit(c->policy, w->key.hash, bytes);
 		tier = atomic_load_explicit(&c->aim[queue], memory_order_relaxed);
 	}
+	if (unlikely(w->hinted))
+		tier = THERMO_HOT;
 	unsigned klass = class_of(c, w->expires_ms);
 	char *to = write_reserve(c, space, tier, queue, klass, bytes, &segment);
-	if (unlikely(!to) && c->warm) /* better the other tier than none */
+	if (unlikely(!to) && c->warm && !w->hinted) /* better the other tier than none */
 		to = write_reserve(c, space, tier ^ 1u, queue, klass, bytes, &segment);
 	if (!to)
 		goto leave;
@@ -426,7 +432,7 @@ int write_record(struct thermo *c, struct write *w)
 			continue;
 		}
 		bool wait = rc == TRY_NO_ROOM || rc == -ENOMEM; /* the index waits for the pool too */
-		if (!wait || w->promote) {
+		if (!wait || (w->promote && !w->hinted)) {
 			if (began)
 				cache_waited(c, monotonic_ns() - began);
 			return rc == TRY_NO_ROOM ? THERMO_BUSY : rc;
@@ -434,15 +440,18 @@ int write_record(struct thermo *c, struct write *w)
 		uint64_t now = monotonic_ns();
 		if (!began)
 			began = now;
-		uint64_t deadline = began + c->options.put_wait_ms * UINT64_C(1000000);
+		uint64_t wait_ms = w->hinted && c->options.put_wait_ms < HINT_WAIT_MS
+					   ? HINT_WAIT_MS
+					   : c->options.put_wait_ms;
+		uint64_t deadline = began + wait_ms * UINT64_C(1000000);
 		if (now >= deadline) {
 			cache_waited(c, now - began);
-			return no_room(c);
+			return w->hinted ? THERMO_BUSY : no_room(c);
 		}
 		if (rc == -ENOMEM)
 			migrate_make_index_room(c, deadline);
 		else
-			migrate_make_room(c, deadline);
+			migrate_make_room(c, w->hinted, deadline);
 	}
 }
 
