@@ -129,7 +129,7 @@ struct thermo {
 	_Atomic uint32_t demoting;            /* a run is in the making or not yet unlinked */
 	_Atomic uint8_t aim[QUEUES];          /* the tier that new records of a queue go to */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
-	_Atomic uint32_t dram_wanted;         /* a hint found no room in DRAM */
+	_Atomic uint32_t dram_wanted;         /* promotion found no room in DRAM: see migrate.c */
 	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */
 
 	_Alignas(128) pthread_mutex_t lock;
@@ -426,7 +426,7 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
-	bool hinted;         /* promote: to DRAM, and wait for room there */
+	uint64_t hinted;     /* promote: to DRAM, waiting for room until then (monotonic ns); 0: no */
 	bool admitted;       /* `queue` is where it goes */
 	uint8_t queue;       /* enum policy_queue */
 	/* out */

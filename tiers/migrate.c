@@ -20,6 +20,9 @@
 #define PLACE_IN_VAIN (UINT64_C(8) << 20) /* bytes of segments, before the next count of heat */
 #define MS UINT64_C(1000000)
 
+/* Somebody found no room in DRAM. */
+enum { WANTED_NOT, WANTED_FOR_USE, WANTED_FOR_HINT };
+
 static bool epoch_is_passed(uint64_t epoch)
 {
 	return epoch_passed(epoch);
@@ -214,7 +217,7 @@ static struct segment *choose_placement(struct thermo *c)
 {
 	struct reclaim *r = c->reclaim;
 	struct segment *first = NULL;
-	if (r->futile >= PLACE_IN_VAIN)
+	if (r->futile >= PLACE_IN_VAIN || !policy_threshold(c->policy))
 		return NULL;
 	unsigned queue = queue_bytes(c, THERMO_HOT, POLICY_SMALL) > policy_small_target(c->policy)
 				 ? POLICY_SMALL
@@ -244,8 +247,8 @@ static struct segment *choose_demotion(struct thermo *c)
 	return small ? small : main;
 }
 
-/* When the tiers together are short of room, something is evicted; when only DRAM is, something of it moves
- * to warm. */
+/* When the tiers together are short of room, something is evicted. When only DRAM is, and somebody wants it,
+ * something of it moves to warm. */
 static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
 {
 	uint64_t soon = 0, need = c->cold ? c->reclaim->writer_bytes : 0;
@@ -258,11 +261,18 @@ static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
 	migrate_aim(c);
 	if (soon < need)
 		return choose_eviction(c, mode);
-	*mode = RECLAIM_PLACE;
-	if (free_soon(c, THERMO_HOT) >= level_low(c, THERMO_HOT) || !warm_has_room(c))
+	if (free_soon(c, THERMO_HOT) >= level_low(c, THERMO_HOT)) {
+		atomic_store(&c->dram_wanted, WANTED_NOT);
 		return NULL;
+	}
+	unsigned wanted = atomic_load(&c->dram_wanted);
+	if (queue_bytes(c, THERMO_HOT, POLICY_SMALL) < policy_small_target(c->policy) && !wanted)
+		wanted = WANTED_FOR_USE;
+	if (!wanted || !warm_has_room(c))
+		return NULL;
+	*mode = RECLAIM_PLACE;
 	struct segment *s = choose_placement(c);
-	if (!s && atomic_exchange(&c->dram_wanted, 0)) {
+	if (!s && wanted == WANTED_FOR_HINT) {
 		*mode = RECLAIM_DEMOTE;
 		s = choose_demotion(c);
 	}
@@ -414,6 +424,10 @@ static void sweep(struct thermo *c, bool idle)
 	uint64_t buckets = index_buckets(c->index);
 	uint64_t sample = buckets / 8 > SAMPLE_BUCKETS ? buckets / 8 : SAMPLE_BUCKETS;
 	uint64_t most = idle ? 65536 : 8192;
+	if (!fresh && policy_threshold(c->policy))
+		return;
+	if (!fresh) /* DRAM may have filled up without a hit */
+		fresh = index_records(c->index) / 8;
 	if (!fresh)
 		return;
 	r->accesses_last = now;
@@ -474,6 +488,12 @@ static bool has_room(const struct thermo *c, unsigned tier)
 	return c->pool[tier].free.count > c->reserve[tier];
 }
 
+static void want_dram(struct thermo *c, uint32_t what_for)
+{
+	if (atomic_load_explicit(&c->dram_wanted, memory_order_relaxed) < what_for)
+		atomic_store_explicit(&c->dram_wanted, what_for, memory_order_relaxed);
+}
+
 static bool dram_has_room(struct thermo *c)
 {
 	pthread_mutex_lock(&c->lock);
@@ -493,8 +513,7 @@ static bool promote_candidates(struct thermo *c, struct candidates *from, bool h
 	uint64_t mean = tail != head ? mean_bytes(c) : 0;
 	for (unsigned n = 0; tail != head && n < 256; n++) {
 		if (!dram_has_room(c)) {
-			if (hinted)
-				atomic_store(&c->dram_wanted, 1);
+			want_dram(c, hinted ? WANTED_FOR_HINT : WANTED_FOR_USE);
 			did |= hinted;
 			break;
 		}
@@ -586,7 +605,7 @@ static bool help_migrate(struct thermo *c, bool in_dram, bool *did)
 	*did = true;
 	while (*did && !room && monotonic_ns() < until) {
 		if (in_dram)
-			atomic_store(&c->dram_wanted, 1);
+			want_dram(c, WANTED_FOR_HINT);
 		*did = slice(c, in_dram && !c->threads);
 		pthread_mutex_lock(&c->lock);
 		room = room_made(c, in_dram);

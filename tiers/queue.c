@@ -173,6 +173,8 @@ int thermo_cancel(struct thermo_queue *q, struct thermo_request *request)
 /* ---- Hints ---- */
 
 #define HINTS 16 /* keys that are read together */
+#define HINT_WAIT_NS UINT64_C(10000000) /* for room in DRAM, of a whole call ... */
+#define HINT_WORK_NS UINT64_C(10000000000) /* ... and without threads */
 
 /* Where the key is: a warm record is left to the migrator. true: it may be cold. */
 static bool hint_memory(struct thermo *c, const struct key *key)
@@ -188,7 +190,7 @@ static bool hint_memory(struct thermo *c, const struct key *key)
 }
 
 static int hint_some(struct thermo_space *space, const void *const *keys, const size_t *lens,
-		     size_t n, struct runner **runner)
+		     size_t n, uint64_t until, struct runner **runner)
 {
 	struct thermo *c = space->cache;
 	struct thermo_request requests[HINTS] = {{0}};
@@ -208,6 +210,7 @@ static int hint_some(struct thermo_space *space, const void *const *keys, const 
 			.op = OP_HINT,
 			.key = keys[i],
 			.key_len = (uint32_t)lens[i],
+			.offset = until,
 		};
 		runner_start_cold(*runner, &requests[i]);
 	}
@@ -229,6 +232,8 @@ int thermo_hint(struct thermo_space *space, const void *const *keys, const size_
 	for (size_t i = 0; i < n; i++)
 		if (!keys[i] || !key_lens[i] || key_lens[i] > THERMO_KEY_MAX)
 			return -EINVAL;
+	/* Who has no threads makes the room himself, runs and all. */
+	uint64_t until = monotonic_ns() + (c->threads ? HINT_WAIT_NS : HINT_WORK_NS);
 	struct runner *runner = NULL;
 	int rc = THERMO_OK;
 	for (size_t from = 0; from < n && rc == THERMO_OK; from += HINTS) {
@@ -236,7 +241,7 @@ int thermo_hint(struct thermo_space *space, const void *const *keys, const size_
 		if (migrate_hints_waiting(c) > RING / 2)
 			migrate_work(c);
 		rc = hint_some(space, keys + from, key_lens + from,
-			       n - from < HINTS ? n - from : HINTS, &runner);
+			       n - from < HINTS ? n - from : HINTS, until, &runner);
 	}
 	if (runner)
 		runner_give(runner);

@@ -61,10 +61,10 @@ static void write_knows(struct thermo *c, struct write *w, const struct cold_get
 	w->cold_live = cold_live(c, get);
 }
 
-/* Brings a cold record up, clean, if nothing has happened to its key since. Waits for room only if it was
- * hinted. */
+/* Brings a cold record up, clean, if nothing has happened to its key since. Waits for room only if it is
+ * hinted, and until then. */
 static void promote(struct thermo *c, const struct key *key, const struct cold_get *get,
-		    uint32_t stripe, bool hinted)
+		    uint32_t stripe, uint64_t hinted)
 {
 	struct write w = {
 		.key = *key,
@@ -174,7 +174,7 @@ static int finish_get(struct thermo *c, struct thermo_request *r, const struct c
 		if (get->record.value_len != sizeof(head))
 			return cold_error(c, -EILSEQ);
 		memcpy(&head, get->record.value, sizeof(head));
-		promote(c, &key, get, stripe, false);
+		promote(c, &key, get, stripe, 0);
 		int rc = large_get(c, r, &head);
 		if (rc == THERMO_MISS)
 			return head_replaced(c, &key, &head, &stripe) ? REQUEST_AGAIN : count_miss(c);
@@ -188,7 +188,7 @@ static int finish_get(struct thermo *c, struct thermo_request *r, const struct c
 		memcpy(r->value, (const char *)get->record.value + r->offset, n);
 	r->value_len = len;
 	counter_add(&cache_shard(c)->cold_hits, 1);
-	promote(c, &key, get, stripe, false);
+	promote(c, &key, get, stripe, 0);
 	return n == left ? THERMO_OK : THERMO_TRUNCATED;
 }
 
@@ -197,7 +197,7 @@ static int finish_hint(struct thermo *c, struct thermo_request *r, const struct 
 {
 	struct key key = request_key(r);
 	if (get->status == THERMO_OK && cold_live(c, get))
-		promote(c, &key, get, stripe, true);
+		promote(c, &key, get, stripe, r->offset);
 	return get->status;
 }
 
@@ -277,7 +277,7 @@ static int finish_ref(struct thermo *c, struct thermo_request *r, const struct c
 		return cold_error(c, get->status);
 	if (get->record.flags & COLD_HEAD)
 		return -EFBIG;
-	promote(c, &key, get, stripe, false);
+	promote(c, &key, get, stripe, 0);
 	int rc = pin(c, &key, r->value);
 	if (rc != LOOKUP_ABSENT)
 		return rc;

@@ -16,7 +16,6 @@
 enum { TRY_NO_ROOM = 80, TRY_WIDE = 81 };
 
 #define HOUR_MS UINT64_C(3600000)
-#define HINT_WAIT_MS 10u /* at the least */
 
 static unsigned class_of(struct thermo *c, uint64_t expires_ms)
 {
@@ -440,10 +439,9 @@ int write_record(struct thermo *c, struct write *w)
 		uint64_t now = monotonic_ns();
 		if (!began)
 			began = now;
-		uint64_t wait_ms = w->hinted && c->options.put_wait_ms < HINT_WAIT_MS
-					   ? HINT_WAIT_MS
-					   : c->options.put_wait_ms;
-		uint64_t deadline = began + wait_ms * UINT64_C(1000000);
+		uint64_t deadline = began + c->options.put_wait_ms * UINT64_C(1000000);
+		if (w->hinted)
+			deadline = w->hinted;
 		if (now >= deadline) {
 			cache_waited(c, now - began);
 			return w->hinted ? THERMO_BUSY : no_room(c);
@@ -451,7 +449,7 @@ int write_record(struct thermo *c, struct write *w)
 		if (rc == -ENOMEM)
 			migrate_make_index_room(c, deadline);
 		else
-			migrate_make_room(c, w->hinted, deadline);
+			migrate_make_room(c, w->hinted != 0, deadline);
 	}
 }
 
