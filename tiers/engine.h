@@ -80,6 +80,7 @@ struct thermo_space {
 	_Atomic uint64_t ready; /* the cache's generation while state is SPACE_OPEN, else 0 */
 
 	_Atomic uint8_t state; /* under space_set_state */
+	_Atomic uint8_t full[MEMORY_TIERS]; /* 1: its share of the tier is used up */
 	uint8_t id;
 	char name[THERMO_SPACE_NAME_MAX + 1];
 	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
@@ -170,6 +171,7 @@ struct thermo {
 	struct {
 		_Atomic uint64_t sum, max, bucket[THERMO_HISTOGRAM_BUCKETS];
 	} wait; /* above 1 ms */
+	_Atomic uint64_t help_max_ns;
 	pthread_mutex_t space_lock; /* opening and dropping of spaces; before migrate_lock */
 
 	/* counters of the migrator, relaxed */
@@ -473,6 +475,8 @@ bool migrate_make_room(struct thermo *c, bool in_dram, uint64_t deadline);
 /* The same when it is the index that has no room. */
 void migrate_make_index_room(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
+/* Sets space->full by its share of the tier; under lock, whenever its segments change. */
+void migrate_share(const struct thermo *c, struct thermo_space *space, unsigned tier);
 /* Sets c->aim by what the tiers hold; under lock, whenever that has changed. */
 void migrate_aim(struct thermo *c);
 void migrate_candidate(struct candidates *to, uint64_t hash);

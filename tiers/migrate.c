@@ -16,6 +16,8 @@
 #include <time.h>
 
 #define SLICE_RECORDS 512
+#define HELP_RECORDS 64      /* of a slice, for who finds no room ... */
+#define HELP_NS (MS / 4)     /* ... and how long he goes on with them */
 #define SAMPLE_BUCKETS 1024
 #define PLACE_IN_VAIN (UINT64_C(8) << 20) /* bytes of segments, before the next count of heat */
 #define MS UINT64_C(1000000)
@@ -63,11 +65,23 @@ static bool warm_has_room(const struct thermo *c)
 
 /* ---- Which segment, under lock ---- */
 
+static uint64_t share_most(const struct thermo *c, const struct thermo_space *space, unsigned tier)
+{
+	uint64_t most = (uint64_t)segments_target(&c->pool[tier]) *
+			space->options.max_percent[tier] / 100;
+	return space->options.max_percent[tier] >= 100 ? UINT64_MAX : most ? most : 1;
+}
+
 static bool over_share(const struct thermo *c, const struct thermo_space *space, unsigned tier)
 {
-	uint64_t all = segments_target(&c->pool[tier]);
-	uint64_t most = all * space->options.max_percent[tier] / 100;
-	return space->options.max_percent[tier] < 100 && space->segments[tier] > (most ? most : 1);
+	return space->segments[tier] > share_most(c, space, tier);
+}
+
+void migrate_share(const struct thermo *c, struct thermo_space *space, unsigned tier)
+{
+	atomic_store_explicit(&space->full[tier],
+			      space->segments[tier] >= share_most(c, space, tier),
+			      memory_order_relaxed);
 }
 
 static bool protected_share(const struct thermo *c, const struct segment *s)
@@ -80,7 +94,7 @@ static bool protected_share(const struct thermo *c, const struct segment *s)
 static struct segment *oldest(const struct thermo *c, unsigned tier, unsigned queue)
 {
 	struct segment *s = c->queue[tier][queue].head;
-	for (unsigned steps = 0; s && steps < 256; s = s->next, steps++)
+	for (; s; s = s->next) /* the first one, but for spaces with a least share */
 		if (!protected_share(c, s) && epoch_passed(s->sealed_epoch))
 			return s;
 	return NULL;
@@ -139,14 +153,17 @@ static struct segment *choose_closing(struct thermo *c, enum reclaim_mode *mode)
 	return NULL;
 }
 
+/* Over its share of DRAM, a space moves on to warm if there is room for it. */
 static struct segment *choose_over_share(struct thermo *c, enum reclaim_mode *mode)
 {
-	*mode = RECLAIM_EVICT;
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
 		for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
 			struct thermo_space *space = &c->space[id];
 			if (atomic_load(&space->state) == SPACE_NONE || !over_share(c, space, tier))
 				continue;
+			bool moves = tier == THERMO_HOT && warm_has_room(c) &&
+				     !atomic_load(&space->full[THERMO_WARM]);
+			*mode = moves ? RECLAIM_DEMOTE : RECLAIM_EVICT;
 			for (unsigned queue = 0; queue < QUEUES; queue++)
 				for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
 					if (s->space == id && epoch_passed(s->sealed_epoch))
@@ -331,12 +348,12 @@ static bool publish_due(struct thermo *c)
 }
 
 /* One slice, under migrate_lock. true: something was done. */
-static bool slice(struct thermo *c, bool may_publish)
+static bool slice(struct thermo *c, unsigned records, bool may_publish)
 {
 	struct reclaim *r = c->reclaim;
 	bool did = free_limbo(c);
 	if (r->victim) {
-		reclaim_continue(c, SLICE_RECORDS);
+		reclaim_continue(c, records);
 		free_limbo(c);
 		return true;
 	}
@@ -561,7 +578,7 @@ static bool round_of_work(struct thermo *c)
 	uint64_t until = monotonic_ns() + 5 * MS;
 	pthread_mutex_lock(&c->migrate_lock);
 	balance_dram(c);
-	while (slice(c, true)) {
+	while (slice(c, SLICE_RECORDS, true)) {
 		did = true;
 		if (monotonic_ns() > until)
 			break;
@@ -597,20 +614,37 @@ static bool room_made(const struct thermo *c, bool in_dram)
 	return has_room(c, THERMO_HOT) || (!in_dram && has_room(c, THERMO_WARM));
 }
 
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* What a caller did for others, in CPU time: what he waited for is counted elsewhere. */
+static void helped(struct thermo *c, uint64_t began)
+{
+	uint64_t ns = thread_cpu_ns() - began;
+	uint64_t most = atomic_load_explicit(&c->help_max_ns, memory_order_relaxed);
+	while (most < ns && !atomic_compare_exchange_weak(&c->help_max_ns, &most, ns))
+		;
+}
+
 /* Slices by the caller, under migrate_lock. true: there is room; *did: there was something to do. */
 static bool help_migrate(struct thermo *c, bool in_dram, bool *did)
 {
-	uint64_t until = monotonic_ns() + MS / 2;
+	uint64_t began = thread_cpu_ns(), until = monotonic_ns() + HELP_NS;
 	bool room = false;
 	*did = true;
 	while (*did && !room && monotonic_ns() < until) {
 		if (in_dram)
 			want_dram(c, WANTED_FOR_HINT);
-		*did = slice(c, in_dram && !c->threads);
+		*did = slice(c, HELP_RECORDS, in_dram && !c->threads);
 		pthread_mutex_lock(&c->lock);
 		room = room_made(c, in_dram);
 		pthread_mutex_unlock(&c->lock);
 	}
+	helped(c, began);
 	return room;
 }
 
@@ -640,10 +674,11 @@ void migrate_make_index_room(struct thermo *c, uint64_t deadline)
 	atomic_store(&c->index_starved, 1);
 	migrate_kick(c);
 	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
-		uint64_t until = monotonic_ns() + MS / 2;
+		uint64_t began = thread_cpu_ns(), until = monotonic_ns() + HELP_NS;
 		balance_dram(c);
-		while (slice(c, false) && monotonic_ns() < until)
+		while (slice(c, HELP_RECORDS, false) && monotonic_ns() < until)
 			;
+		helped(c, began);
 		pthread_mutex_unlock(&c->migrate_lock);
 	}
 	if (monotonic_ns() < deadline) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #define GROUP 16 /* records whose buckets are prefetched together */
+#define SLICE_BYTES (256u << 10)
 
 struct live {
 	const char *record;
@@ -46,6 +47,7 @@ static void retire(struct thermo *c, struct segment *s)
 	uint64_t epoch = epoch_advance();
 	pthread_mutex_lock(&c->lock);
 	c->space[s->space].segments[s->tier]--;
+	migrate_share(c, &c->space[s->space], s->tier);
 	pool_retire(&c->pool[s->tier], s, epoch);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -336,7 +338,8 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 	const struct pool *pool = &c->pool[s->tier];
 	const char *start = segment_start(pool, s);
 	unsigned n = 0;
-	while (n < most && r->offset < pool->segment_bytes) {
+	uint32_t from = r->offset;
+	while (n < most && r->offset < pool->segment_bytes && r->offset - from < SLICE_BYTES) {
 		const char *record = start + r->offset;
 		if (load64(record) == 0) {
 			r->offset = pool->segment_bytes;
@@ -392,7 +395,9 @@ bool reclaim_continue(struct thermo *c, unsigned records)
 {
 	struct reclaim *r = c->reclaim;
 	struct live group[GROUP];
-	while (r->offset < c->pool[r->victim->tier].segment_bytes && records) {
+	uint32_t from = r->offset;
+	while (r->offset < c->pool[r->victim->tier].segment_bytes && records &&
+	       r->offset - from < SLICE_BYTES) {
 		epoch_enter();
 		unsigned n = gather(c, group, GROUP);
 		for (unsigned i = 0; i < n; i++) {

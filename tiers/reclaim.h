@@ -46,7 +46,7 @@ struct reclaim {
 
 /* Begins the segment; it must be SEALED and its writers gone. */
 void reclaim_begin(struct thermo *c, struct segment *victim, enum reclaim_mode mode);
-/* Up to `records` more of the victim. true: the victim is done (freed, or on the scanned list). */
+/* Up to `records` more of the victim, and no more than some 256 KiB of them. true: the victim is done (freed, or on the scanned list). */
 bool reclaim_continue(struct thermo *c, unsigned records);
 /* Publishes the run in the making and frees the scanned segments. Lets go of migrate_lock meanwhile.
  * THERMO_OK, THERMO_MISS (nothing to publish, or another is at it), or -errno (kept for a retry). */

@@ -91,6 +91,7 @@ struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsi
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
+	migrate_share(c, space, tier);
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -376,6 +377,9 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	}
 	if (unlikely(w->hinted))
 		tier = THERMO_HOT;
+	else if (unlikely(atomic_load_explicit(&space->full[tier], memory_order_relaxed)) &&
+		 c->warm && !atomic_load_explicit(&space->full[tier ^ 1u], memory_order_relaxed))
+		tier ^= 1u;
 	unsigned klass = class_of(c, w->expires_ms);
 	char *to = write_reserve(c, space, tier, queue, klass, bytes, &segment);
 	if (unlikely(!to) && c->warm && !w->hinted) /* better the other tier than none */
