@@ -457,7 +457,8 @@ static void release(struct thermo *c)
 static int open_parts(struct thermo *c, const struct thermo_options *options,
 		      struct thermo_error *error)
 {
-	uint64_t heap_bytes = options->dram_bytes / 32;
+	/* With a cold tier the filters of its runs, and what builds and merges runs, are in the heap. */
+	uint64_t heap_bytes = options->dram_bytes / (options->cold_dir ? 12 : 32);
 	uint64_t least = HEAP_MIN;
 	if (options->cold_dir) /* every thread that waits for the device has reads and their values here */
 		least = options->dram_bytes / 8 < 2 * HEAP_MIN ? HEAP_MIN : 2 * HEAP_MIN;
