@@ -39,8 +39,7 @@ static uint32_t segments_target(const struct pool *pool)
 
 static uint32_t level_low(const struct thermo *c, unsigned tier)
 {
-	uint32_t part = segments_target(&c->pool[tier]) / 64;
-	return c->reserve[tier] + (part > 2 ? part : 2);
+	return c->reserve[tier] + cache_margin(c, tier);
 }
 
 /* Free, or free when readers have moved on; what refs hold in limbo may stay for long and does not count. */
@@ -276,7 +275,7 @@ static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
 		need += (uint64_t)level_low(c, tier) << c->pool[tier].segment_shift;
 	}
 	migrate_aim(c);
-	if (soon < need)
+	if (soon <= need)
 		return choose_eviction(c, mode);
 	if (free_soon(c, THERMO_HOT) >= level_low(c, THERMO_HOT)) {
 		atomic_store(&c->dram_wanted, WANTED_NOT);
@@ -326,14 +325,21 @@ static bool free_limbo(struct thermo *c)
 	return freed != 0;
 }
 
+/* The run in the making has no room for another segment's records. */
+static bool writer_full(const struct thermo *c)
+{
+	const struct reclaim *r = c->reclaim;
+	return r->writer && (r->writer_full || cold_writer_bytes(r->writer) +
+				    c->pool[THERMO_HOT].segment_bytes > r->writer_bytes);
+}
+
 /* Is a run to be published now: it is full, or segments wait for it and there are few others? */
 static bool publish_due(struct thermo *c)
 {
 	struct reclaim *r = c->reclaim;
 	if (!r->writer || r->publishing || r->victim)
 		return false;
-	uint64_t bytes = cold_writer_bytes(r->writer);
-	if (bytes + c->pool[THERMO_HOT].segment_bytes > r->writer_bytes)
+	if (writer_full(c))
 		return true;
 	bool due = false;
 	pthread_mutex_lock(&c->lock);
@@ -362,8 +368,7 @@ static bool slice(struct thermo *c, unsigned records, bool may_publish)
 			return did;
 		return reclaim_publish(c) == THERMO_OK || did;
 	}
-	if (r->writer && r->publishing &&
-	    cold_writer_bytes(r->writer) + c->pool[THERMO_HOT].segment_bytes > r->writer_bytes)
+	if (r->publishing && writer_full(c))
 		return did; /* one run on its way and the next one full: wait */
 	return begin_next(c) || did;
 }
@@ -553,7 +558,7 @@ static void balance_dram(struct thermo *c)
 	struct pool *hot = &c->pool[THERMO_HOT];
 	uint64_t cap = atomic_load(&c->budget.cap), used = atomic_load(&c->budget.used);
 	uint64_t spare = cap > used ? cap - used : 0;
-	bool blocked = index_growth_blocked(c->index) || atomic_exchange(&c->index_starved, 0);
+	bool blocked = index_growth_blocked(c->index) || atomic_exchange(&c->starved, 0);
 	pthread_mutex_lock(&c->lock);
 	bool steady = hot->extents_present == hot->extents_target;
 	if ((blocked || spare < EXTENT_BYTES) && steady && spare < 2 * EXTENT_BYTES &&
@@ -609,9 +614,12 @@ static void timed_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns
 }
 
 /* under lock */
-static bool room_made(const struct thermo *c, bool in_dram)
+static bool room_made(const struct thermo *c, bool in_dram, bool margin)
 {
-	return has_room(c, THERMO_HOT) || (!in_dram && has_room(c, THERMO_WARM));
+	for (unsigned tier = 0; tier < (in_dram ? 1u : MEMORY_TIERS); tier++)
+		if (c->pool[tier].free.count > c->reserve[tier] + (margin ? cache_margin(c, tier) : 0))
+			return true;
+	return false;
 }
 
 static uint64_t thread_cpu_ns(void)
@@ -631,7 +639,7 @@ static void helped(struct thermo *c, uint64_t began)
 }
 
 /* Slices by the caller, under migrate_lock. true: there is room; *did: there was something to do. */
-static bool help_migrate(struct thermo *c, bool in_dram, bool *did)
+static bool help_migrate(struct thermo *c, bool in_dram, bool margin, bool *did)
 {
 	uint64_t began = thread_cpu_ns(), until = monotonic_ns() + HELP_NS;
 	bool room = false;
@@ -641,18 +649,18 @@ static bool help_migrate(struct thermo *c, bool in_dram, bool *did)
 			want_dram(c, WANTED_FOR_HINT);
 		*did = slice(c, HELP_RECORDS, in_dram && !c->threads);
 		pthread_mutex_lock(&c->lock);
-		room = room_made(c, in_dram);
+		room = room_made(c, in_dram, margin);
 		pthread_mutex_unlock(&c->lock);
 	}
 	helped(c, began);
 	return room;
 }
 
-bool migrate_make_room(struct thermo *c, bool in_dram, uint64_t deadline)
+bool migrate_make_room(struct thermo *c, bool in_dram, bool margin, uint64_t deadline)
 {
 	migrate_kick(c);
 	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
-		bool did, room = help_migrate(c, in_dram, &did);
+		bool did, room = help_migrate(c, in_dram, margin, &did);
 		pthread_mutex_unlock(&c->migrate_lock);
 		if (room)
 			return true;
@@ -663,15 +671,17 @@ bool migrate_make_room(struct thermo *c, bool in_dram, uint64_t deadline)
 	if (now >= deadline)
 		return false;
 	pthread_mutex_lock(&c->lock);
-	if (!room_made(c, in_dram))
+	if (!room_made(c, in_dram, margin))
 		timed_wait(&c->room, &c->lock, deadline - now < MS ? deadline - now : MS);
 	pthread_mutex_unlock(&c->lock);
 	return true;
 }
 
-void migrate_make_index_room(struct thermo *c, uint64_t deadline)
+bool migrate_make_memory(struct thermo *c, uint64_t deadline)
 {
-	atomic_store(&c->index_starved, 1);
+	if (monotonic_ns() >= deadline)
+		return false;
+	atomic_store(&c->starved, 1);
 	migrate_kick(c);
 	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
 		uint64_t began = thread_cpu_ns(), until = monotonic_ns() + HELP_NS;
@@ -681,10 +691,9 @@ void migrate_make_index_room(struct thermo *c, uint64_t deadline)
 		helped(c, began);
 		pthread_mutex_unlock(&c->migrate_lock);
 	}
-	if (monotonic_ns() < deadline) {
-		struct timespec t = {0, 50000};
-		nanosleep(&t, NULL);
-	}
+	struct timespec t = {0, 50000};
+	nanosleep(&t, NULL);
+	return true;
 }
 
 void migrate_kick(struct thermo *c)
@@ -731,7 +740,7 @@ int migrate_open(struct thermo *c)
 	struct reclaim *r = heap_zalloc(c->heap, 1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	r->writer_bytes = cache_run_bytes(c->options.dram_bytes, c->options.warm_bytes);
+	r->writer_bytes = cache_run_bytes(c->options.dram_bytes);
 	if (r->writer_bytes < 2 * (uint64_t)c->pool[0].segment_bytes)
 		r->writer_bytes = 2 * (uint64_t)c->pool[0].segment_bytes;
 	r->move_filled_ns = monotonic_ns();
@@ -817,6 +826,41 @@ int migrate_settle(struct thermo *c, int64_t timeout_ns)
 		if (past(began, timeout_ns))
 			return THERMO_PENDING;
 	return THERMO_OK;
+}
+
+/* One step of it, under migrate_lock. true: the first `target` runs are published. */
+static bool flush_step(struct thermo *c, uint64_t target, int *rc)
+{
+	struct reclaim *r = c->reclaim;
+	*rc = THERMO_OK;
+	if (r->runs_ended >= target)
+		return true;
+	while (r->victim && r->dirty)
+		reclaim_continue(c, SLICE_RECORDS);
+	*rc = reclaim_publish(c);
+	return r->runs_ended >= target;
+}
+
+int migrate_flush(struct thermo *c, int64_t timeout_ns)
+{
+	uint64_t began = monotonic_ns();
+	pthread_mutex_lock(&c->migrate_lock);
+	uint64_t target = c->reclaim->runs_begun;
+	pthread_mutex_unlock(&c->migrate_lock);
+	for (;;) {
+		int rc;
+		pthread_mutex_lock(&c->migrate_lock);
+		bool done = flush_step(c, target, &rc);
+		pthread_mutex_unlock(&c->migrate_lock);
+		if (rc < 0)
+			return rc;
+		if (done)
+			return THERMO_OK;
+		if (past(began, timeout_ns))
+			return THERMO_PENDING;
+		struct timespec t = {0, 200000}; /* another thread is at it */
+		nanosleep(&t, NULL);
+	}
 }
 
 /* One segment of the space, wherever it is in its life. */
