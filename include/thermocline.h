@@ -319,7 +319,7 @@ THERMO_API int thermo_iter_close(struct thermo_iter **iter);
 THERMO_API int thermo_resize(struct thermo *cache, enum thermo_tier tier, uint64_t bytes,
 			     int64_t timeout_ns, struct thermo_error *error);
 /* Empties the hot or warm tier to the one below and gives its memory back, while serving. The tier
- * takes records again after thermo_resize. */
+ * takes records again after thermo_resize. DRAM keeps its oldest 8 MiB, in which puts go on. */
 THERMO_API int thermo_drain(struct thermo *cache, enum thermo_tier tier, int64_t timeout_ns,
 			    struct thermo_error *error);
 /* One bounded piece of background work, for hosts that gave no thread: OK if something was done, MISS
@@ -372,6 +372,7 @@ struct thermo_stats {
 	uint32_t cold_failed;             /* 1: cold storage refuses writes; hot and warm go on */
 	uint32_t _reserved;
 	struct thermo_histogram wait;     /* waits above 1 ms */
+	uint64_t help_max_ns; /* most CPU time of one call's help with reclaim, when it found no room */
 };
 /* A snapshot; the counters are exact once nothing runs. stats->size must be set. */
 THERMO_API int thermo_stats(struct thermo *cache, struct thermo_stats *stats);

@@ -82,6 +82,7 @@ struct thermo_space {
 	_Atomic uint64_t ready; /* the cache's generation while state is SPACE_OPEN, else 0 */
 
 	_Atomic uint8_t state; /* under space_set_state */
+	_Atomic uint8_t full[MEMORY_TIERS]; /* 1: its share of the tier is used up */
 	uint8_t id;
 	char name[THERMO_SPACE_NAME_MAX + 1];
 	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
@@ -97,6 +98,13 @@ struct thermo_space {
 struct lookup_ops;
 
 struct reclaim; /* migrate.c */
+
+/* Hashes of warm records that are to come to DRAM. Lossy: whoever is too fast overwrites the oldest. */
+struct candidates {
+	_Atomic uint64_t hash[RING];
+	_Atomic uint32_t head;
+	_Atomic uint32_t tail; /* written under migrate_lock */
+};
 
 struct thermo {
 	/* const after open, read on every call */
@@ -122,8 +130,9 @@ struct thermo {
 	_Atomic uint64_t order;               /* of segments: `born` */
 	_Atomic uint32_t cold_failed;         /* last write to cold failed: -errno */
 	_Atomic uint32_t demoting;            /* a record may be in a run that is not visible yet */
-	_Atomic uint32_t filling_warm;        /* new records go to warm: DRAM is full, warm is not */
+	_Atomic uint8_t aim[QUEUES];          /* the tier that new records of a queue go to */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
+	_Atomic uint32_t dram_wanted;         /* promotion found no room in DRAM: see migrate.c */
 	_Atomic uint32_t starved;             /* index or cold wait for memory: the pool is to give some */
 
 	_Alignas(128) pthread_mutex_t lock;
@@ -144,8 +153,8 @@ struct thermo {
 	bool kicked;   /* under wake_lock */
 
 	_Atomic uint32_t stripe[STRIPES]; /* keys of it that were unlinked: see request.c */
-	_Atomic uint64_t ring[RING];      /* hashes of warm records that earn DRAM */
-	_Atomic uint32_t ring_head;
+	struct candidates earned; /* warm records that are used often enough for DRAM */
+	struct candidates hinted; /* warm records that will be asked for soon */
 	struct {
 		uint64_t clock, ms;
 	} age[AGES]; /* under lock */
@@ -165,6 +174,7 @@ struct thermo {
 	struct {
 		_Atomic uint64_t sum, max, bucket[THERMO_HISTOGRAM_BUCKETS];
 	} wait; /* above 1 ms */
+	_Atomic uint64_t help_max_ns;
 	pthread_mutex_t space_lock; /* opening and dropping of spaces; before migrate_lock */
 
 	/* counters of the migrator, relaxed */
@@ -431,6 +441,9 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	uint64_t hinted;     /* promote: to DRAM, waiting for room until then (monotonic ns); 0: no */
+	bool admitted;       /* `queue` is where it goes */
+	uint8_t queue;       /* enum policy_queue */
 	bool forgets;        /* the chunks of a large value that it replaces are to be forgotten: so what cold
 			      * holds must be known where memory has nothing, as with `conditional` */
 	/* out */
@@ -448,6 +461,8 @@ int write_record(struct thermo *c, struct write *w);
 /* Deletes; as write_record. With `conditional`, w->existed says whether there was a live version, and
  * WRITE_NEEDS_COLD and WRITE_AGAIN, that this takes a (newer) look at cold; then nothing was done. */
 int write_tombstone(struct thermo *c, struct write *w);
+/* The queue that a record of this key goes to. Forgets that the ghost knew it, so once for a value. */
+unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes);
 uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms);
 /* Room for bytes in the writer's lane; inside an epoch. early: not of the margin, while a run is on its way.
  * NULL: no free segment. */
@@ -478,14 +493,20 @@ void large_close(struct thermo *c);
 /* ---- migrate.c ---- */
 int migrate_open(struct thermo *c);
 void migrate_close(struct thermo *c);
-/* Makes room in DRAM, more than `beyond` segments besides the reserve: one slice of reclaim by the caller, then
- * waits until deadline (monotonic ns). true: a segment may be free. */
-bool migrate_make_room(struct thermo *c, uint32_t beyond, uint64_t deadline);
+/* Makes room in memory, or in DRAM: slices of reclaim by the caller, then waits until deadline (monotonic
+ * ns). margin: it must not be of the margin. true: a segment may be free. */
+bool migrate_make_room(struct thermo *c, bool in_dram, bool margin, uint64_t deadline);
 /* The same when it is the index, or a buffer of cold, that the budget has no memory for. false: it is past
  * the deadline. Not inside an epoch. */
 bool migrate_make_memory(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
-void migrate_candidate(struct thermo *c, uint64_t hash);
+/* Sets space->full by its share of the tier; under lock, whenever its segments change. */
+void migrate_share(const struct thermo *c, struct thermo_space *space, unsigned tier);
+/* Sets c->aim by what the tiers hold; under lock, whenever that has changed. */
+void migrate_aim(struct thermo *c);
+void migrate_candidate(struct candidates *to, uint64_t hash);
+/* Hints that have not been dealt with yet. */
+uint32_t migrate_hints_waiting(const struct thermo *c);
 int migrate_work(struct thermo *c);
 int migrate_start(struct thermo *c); /* the background threads */
 void migrate_stop(struct thermo *c);

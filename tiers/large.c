@@ -103,7 +103,7 @@ struct cold_get large_chunks(struct thermo *c, uint8_t space, const struct large
 }
 
 static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_head *head,
-		      uint64_t expires_ms)
+		      const struct write *whole)
 {
 	char bytes[LARGE_CHUNK_KEY];
 	for (uint32_t i = 0; i < head->chunks; i++) {
@@ -113,7 +113,9 @@ static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_h
 			.key = chunk_key(r->space, head, i, bytes),
 			.value = (const char *)r->value + offset,
 			.value_len = (uint32_t)(left < head->chunk_bytes ? left : head->chunk_bytes),
-			.expires_ms = expires_ms,
+			.expires_ms = whole->expires_ms,
+			.admitted = true,
+			.queue = whole->queue,
 		};
 		int rc = write_record(c, &w);
 		if (rc != THERMO_OK) {
@@ -180,7 +182,10 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 	bool replaced = false;
 	atomic_store(&r->space->has_large, 1);
 	request_knows(c, &w, get, stripe);
-	int rc = put_chunks(c, r, &head, w.expires_ms);
+	/* Chunks have new names: it is the value's key that is known, or not, for all of them. */
+	w.admitted = true;
+	w.queue = (uint8_t)write_admit(c, &w.key, sizeof(head));
+	int rc = put_chunks(c, r, &head, &w);
 	if (rc == THERMO_OK)
 		rc = put_head(c, &w, get, &old, &replaced);
 	if (rc != THERMO_OK)

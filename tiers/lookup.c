@@ -127,7 +127,7 @@ static __attribute__((noinline)) int special(struct thermo *c, const char *recor
 static __attribute__((noinline)) void warm_hit(struct thermo *c, uint8_t heat, uint64_t hash)
 {
 	if (policy_place(c->policy, heat, hash, THERMO_WARM) == THERMO_HOT)
-		migrate_candidate(c, hash);
+		migrate_candidate(&c->earned, hash);
 }
 
 /* What a get does with the record that it found, but for the epoch. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #define GROUP 16 /* records whose buckets are prefetched together */
+#define SLICE_BYTES (256u << 10)
 
 struct live {
 	const char *record;
@@ -46,6 +47,7 @@ static void retire(struct thermo *c, struct segment *s)
 	uint64_t epoch = epoch_advance();
 	pthread_mutex_lock(&c->lock);
 	c->space[s->space].segments[s->tier]--;
+	migrate_share(c, &c->space[s->space], s->tier);
 	pool_retire(&c->pool[s->tier], s, epoch);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -312,7 +314,7 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
 					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
-	} else if (r->fruitless >= 4 && r->mode == RECLAIM_PLACE) {
+	} else if (r->mode == RECLAIM_DEMOTE) {
 		to = THERMO_WARM;
 	} else if (r->mode == RECLAIM_PLACE) {
 		to = (unsigned)policy_place(c->policy, counter, live->hash, THERMO_HOT);
@@ -339,7 +341,8 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 	const struct pool *pool = &c->pool[s->tier];
 	const char *start = segment_start(pool, s);
 	unsigned n = 0;
-	while (n < most && r->offset < pool->segment_bytes) {
+	uint32_t from = r->offset;
+	while (n < most && r->offset < pool->segment_bytes && r->offset - from < SLICE_BYTES) {
 		const char *record = start + r->offset;
 		if (load64(record) == 0) {
 			r->offset = pool->segment_bytes;
@@ -384,7 +387,10 @@ static void finish(struct thermo *c)
 	struct reclaim *r = c->reclaim;
 	struct segment *s = r->victim;
 	r->victim = NULL;
-	r->fruitless = r->freed_bytes < c->pool[s->tier].segment_bytes / 8 ? r->fruitless + 1 : 0;
+	if (r->mode == RECLAIM_PLACE)
+		r->futile = r->freed_bytes < c->pool[s->tier].segment_bytes / 8
+				    ? r->futile + c->pool[s->tier].segment_bytes
+				    : 0;
 	if (r->dirty) {
 		segment_list_append(&r->scanned, s);
 		r->coming[s->tier]++;
@@ -400,7 +406,9 @@ bool reclaim_continue(struct thermo *c, unsigned records)
 {
 	struct reclaim *r = c->reclaim;
 	struct live group[GROUP];
-	while (r->offset < c->pool[r->victim->tier].segment_bytes && records) {
+	uint32_t from = r->offset;
+	while (r->offset < c->pool[r->victim->tier].segment_bytes && records &&
+	       r->offset - from < SLICE_BYTES) {
 		epoch_enter();
 		unsigned n = gather(c, group, GROUP);
 		for (unsigned i = 0; i < n; i++) {
@@ -424,7 +432,7 @@ bool reclaim_continue(struct thermo *c, unsigned records)
 
 /* ---- Promotion ---- */
 
-void reclaim_promote(struct thermo *c, uint64_t hash)
+void reclaim_promote(struct thermo *c, uint64_t hash, bool hinted)
 {
 	struct live live;
 	uint8_t counter = 0;
@@ -437,22 +445,33 @@ void reclaim_promote(struct thermo *c, uint64_t hash)
 			live.place = index_place(b, slot);
 			if (live.place == INDEX_NOWHERE || place_tier(live.place) != THERMO_WARM)
 				continue;
-			/* Not what may be in a run by now: its copy would not know that it shadows that. */
-			if (atomic_load(&place_segment(c, live.place)->state) == SEGMENT_SCANNING)
+			bool leaving = atomic_load(&place_segment(c, live.place)->state) ==
+				       SEGMENT_SCANNING;
+			if (leaving && !hinted)
 				continue;
 			live.record = place_record(c, live.place);
 			record_view(live.record, &live.view);
+			if (leaving) /* it may be in a run by now, which its copy then shadows */
+				live.view.head |= (uint64_t)RECORD_SHADOWING << HEAD_FLAGS_SHIFT;
 			live.hash = key_hash(live.view.space, live.view.key, live.view.key_len,
 					     (live.view.flags & RECORD_CHUNK) != 0);
 			counter = atomic_load_explicit(&b->counter[slot], memory_order_relaxed);
 			is = live.hash == hash;
 		}
 	}
-	if (is && !expired(c, &live.view)) {
-		unsigned queue = place_segment(c, live.place)->queue;
-		copy_record(c, &live, THERMO_HOT,
-			    queue == POLICY_SMALL ? OUT_SMALL : OUT_MAIN_KEPT, counter);
+	/* What is still on probation stays; what is past it would be copied to main sooner or later. */
+	bool small = is && place_segment(c, live.place)->queue == POLICY_SMALL;
+	uint8_t next = counter;
+	enum out out = OUT_MAIN_KEPT;
+	if (small && policy_scan(c->policy, POLICY_SMALL, counter, &next) != POLICY_KEEP) {
+		out = OUT_SMALL;
+		next = counter;
+		is = is && hinted;
 	}
+	if (hinted)
+		next = policy_hinted(c->policy, next);
+	if (is && !expired(c, &live.view))
+		copy_record(c, &live, THERMO_HOT, out, next);
 	epoch_exit();
 }
 

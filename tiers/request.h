@@ -16,6 +16,8 @@
 #include "tiers/engine.h"
 
 enum { REQUEST_COLD = 96, REQUEST_AGAIN = 97 };
+/* Brings what is cold to DRAM, waiting for room until `offset` (monotonic ns); only ever begun as cold. */
+enum { OP_HINT = 255 };
 
 struct flight {
 	struct cold_get get;

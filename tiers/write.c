@@ -92,6 +92,7 @@ struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsi
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
+	migrate_share(c, space, tier);
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -176,7 +177,8 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 			atomic_store_explicit(&lane->open, s, memory_order_release);
 		}
 	}
-	bool low = c->pool[THERMO_HOT].free.count <= c->reserve[THERMO_HOT] * 2;
+	migrate_aim(c);
+	bool low = c->pool[tier].free.count <= c->reserve[tier] * 2;
 	pthread_mutex_unlock(&c->lock);
 	if (low)
 		migrate_kick(c);
@@ -350,7 +352,37 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 		return THERMO_OK;
 	}
 	struct index_slot at;
-	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
+	uint8_t counter = policy_fresh(c->policy);
+	if (w->hinted)
+		counter = policy_hinted(c->policy, counter);
+	return index_insert(c->index, home, w->key.hash, place, counter, &at);
+}
+
+unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes)
+{
+	struct found found;
+	epoch_enter();
+	unsigned queue = c->lookup->find(c, key, &found) ? place_segment(c, found.place)->queue
+							 : policy_admit(c->policy, key->hash, bytes);
+	epoch_exit();
+	return queue;
+}
+
+/* Where a record that is overwritten goes: what writes it anew moves it for nothing. */
+static unsigned place_again(struct thermo *c, const struct found *found, uint64_t hash,
+			    unsigned *queue)
+{
+	unsigned tier = place_tier(found->place);
+	uint8_t next, counter = atomic_load_explicit(&found->at.bucket->counter[found->at.slot],
+						     memory_order_relaxed);
+	*queue = place_segment(c, found->place)->queue;
+	if (*queue == POLICY_SMALL) {
+		if (policy_scan(c->policy, POLICY_SMALL, counter, &next) != POLICY_KEEP)
+			return tier;
+		*queue = POLICY_MAIN;
+	}
+	return c->warm ? (unsigned)policy_place(c->policy, counter, hash, (enum thermo_tier)tier)
+		       : tier;
 }
 
 static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide,
@@ -360,7 +392,7 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	struct segment *segment;
 	struct found found;
 	uint32_t bytes = record_bytes(w->key.len, w->value_len, wide, w->expires_ms != 0);
-	unsigned queue;
+	unsigned queue, tier;
 	int rc = TRY_NO_ROOM;
 
 	epoch_enter();
@@ -369,17 +401,21 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		rc = -ENOENT;
 		goto leave;
 	}
-	if (c->lookup->find(c, &w->key, &found))
-		queue = place_segment(c, found.place)->queue;
-	else
-		queue = policy_admit(c->policy, w->key.hash, bytes);
+	if (!w->admitted && c->lookup->find(c, &w->key, &found)) {
+		tier = place_again(c, &found, w->key.hash, &queue);
+	} else {
+		queue = w->admitted ? w->queue : policy_admit(c->policy, w->key.hash, bytes);
+		tier = atomic_load_explicit(&c->aim[queue], memory_order_relaxed);
+	}
+	if (unlikely(w->hinted))
+		tier = THERMO_HOT;
+	else if (unlikely(atomic_load_explicit(&space->full[tier], memory_order_relaxed)) &&
+		 c->warm && !atomic_load_explicit(&space->full[tier ^ 1u], memory_order_relaxed))
+		tier ^= 1u;
 	unsigned klass = class_of(c, w->expires_ms);
-	char *to = NULL;
-	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
-	    queue == POLICY_SMALL)
-		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, early, &segment);
-	if (likely(!to))
-		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, early, &segment);
+	char *to = write_reserve(c, space, tier, queue, klass, bytes, early, &segment);
+	if (unlikely(!to) && c->warm && !w->hinted) /* better the other tier than none */
+		to = write_reserve(c, space, tier ^ 1u, queue, klass, bytes, early, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;
@@ -433,7 +469,7 @@ int write_record(struct thermo *c, struct write *w)
 			continue;
 		}
 		bool wait = rc == TRY_NO_ROOM || rc == -ENOMEM; /* the index waits for the pool too */
-		if (!wait || w->promote) {
+		if (!wait || (w->promote && !w->hinted)) {
 			if (began)
 				cache_waited(c, monotonic_ns() - began);
 			return rc == TRY_NO_ROOM ? THERMO_BUSY : rc;
@@ -447,18 +483,18 @@ int write_record(struct thermo *c, struct write *w)
 			little = little < EARLY_WAIT_NS ? little : EARLY_WAIT_NS;
 			early = now < began + little;
 			if (early)
-				migrate_make_room(c, cache_margin(c, THERMO_HOT), began + little);
+				migrate_make_room(c, w->hinted != 0, true, began + little);
 			continue;
 		}
-		uint64_t deadline = began + wait_ns;
+		uint64_t deadline = w->hinted ? w->hinted : began + wait_ns;
 		if (now >= deadline) {
 			cache_waited(c, now - began);
-			return no_room(c);
+			return w->hinted ? THERMO_BUSY : no_room(c);
 		}
 		if (rc == -ENOMEM)
 			migrate_make_memory(c, deadline);
 		else
-			migrate_make_room(c, 0, deadline);
+			migrate_make_room(c, w->hinted != 0, false, deadline);
 	}
 }
 
