@@ -296,12 +296,27 @@ INLINE void prefetch_record(const char *record, size_t wanted)
 		__builtin_prefetch(record + at);
 }
 
+/* Takes the bucket's first match, if it has one, and brings its record near. */
+INLINE bool take_match(struct thermo *c, const struct thermo_request *r, struct probe *p)
+{
+	unsigned mask = index_match(p->at.bucket, p->hash);
+	if (unlikely(!mask))
+		return false;
+	p->at.slot = (unsigned)__builtin_ctz(mask);
+	p->place = index_place(p->at.bucket, p->at.slot);
+	if (likely(p->place != INDEX_NOWHERE))
+		prefetch_record(place_record(c, p->place),
+				8 + r->key_len + (r->capacity < 256 ? r->capacity : 256));
+	return true;
+}
+
 static unsigned probe(struct thermo *c, struct thermo_request *const *requests, unsigned n,
 		      struct probe *probes)
 {
 	const struct index *ix = c->index;
 	uint64_t view = index_view(ix);
-	unsigned absent = 0;
+	unsigned absent = 0, chained = 0;
+	uint8_t chain[PROBES];
 	for (unsigned i = 0; i < n; i++)
 		__builtin_prefetch(requests[i]->key);
 	for (unsigned i = 0; i < n; i++) {
@@ -313,46 +328,78 @@ static unsigned probe(struct thermo *c, struct thermo_request *const *requests, 
 		__builtin_prefetch(home);
 		probes[i].hash = hash;
 		probes[i].view = view;
+		probes[i].place = INDEX_NOWHERE;
 		probes[i].at.bucket = home;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		struct thermo_request *r = requests[i];
 		struct probe *p = &probes[i];
-		unsigned mask = index_match(p->at.bucket, p->hash);
-		r->status = THERMO_PENDING;
-		p->place = INDEX_NOWHERE;
-		if (likely(mask)) {
-			p->at.slot = (unsigned)__builtin_ctz(mask);
-			p->place = index_place(p->at.bucket, p->at.slot);
-			if (unlikely(p->place == INDEX_NOWHERE))
-				continue;
-			prefetch_record(place_record(c, p->place),
-					8 + r->key_len + (r->capacity < 256 ? r->capacity : 256));
-		} else if (!index_next(ix, p->at.bucket)) {
-			r->status = LOOKUP_ABSENT;
+		requests[i]->status = THERMO_PENDING;
+		if (likely(take_match(c, requests[i], p)))
+			continue;
+		/* One in ten lies in an overflow bucket; these wait for it together. */
+		struct bucket *next = index_next(ix, p->at.bucket);
+		if (next) {
+			__builtin_prefetch(next);
+			p->at.bucket = next;
+			chain[chained++] = (uint8_t)i;
+		} else {
+			requests[i]->status = LOOKUP_ABSENT;
 			absent++;
+		}
+	}
+	for (unsigned k = 0; k < chained; k++) {
+		struct probe *p = &probes[chain[k]];
+		struct thermo_request *r = requests[chain[k]];
+		while (!take_match(c, r, p)) {
+			p->at.bucket = index_next(ix, p->at.bucket);
+			if (!p->at.bucket) {
+				r->status = LOOKUP_ABSENT;
+				absent++;
+				break;
+			}
 		}
 	}
 	return absent;
 }
 
-/* The record of the probe's first match if it is the key's, or what find_record says. */
-INLINE const char *fetch_record(struct thermo *c, const struct thermo_request *r,
-				const struct probe *p, bool same, struct found *f)
+/* One get of a batch whose record is elsewhere than the probe said, or is not plain, or not in DRAM,
+ * or does not fit. Adds to *warm_bytes what it reads there. */
+static __attribute__((noinline)) int fetch_slow(struct thermo *c, struct thermo_request *r,
+						const struct probe *p, size_t *warm_bytes)
 {
-	uint64_t identity = r->space->identity + (r->key_len - 1);
-	if (likely(same && p->place != INDEX_NOWHERE)) {
-		const char *record = place_record(c, p->place);
-		uint64_t head = load64(record);
-		if (likely(((head ^ identity) & HEAD_IDENTITY) == 0 &&
-			   key_equal(record + before_key(head), r->key, r->key_len))) {
-			f->record = record;
-			f->place = p->place;
-			f->at = p->at;
-			return record;
-		}
-	}
-	return find_record(c, p->hash, identity, r->key, r->key_len, f);
+	struct found f;
+	if (r->status == LOOKUP_ABSENT && index_view(c->index) == p->view)
+		return LOOKUP_ABSENT;
+	if (!find_record(c, p->hash, r->space->identity + (r->key_len - 1), r->key, r->key_len, &f))
+		return LOOKUP_ABSENT;
+	r->tier = (int16_t)place_tier(f.place);
+	r->version = record_seq(place_segment(c, f.place), f.record);
+	if (r->tier == THERMO_WARM)
+		*warm_bytes += r->capacity + 64;
+	return hit(c, &f, p->hash, r->key_len, r->value, r->capacity, r->offset, &r->value_len);
+}
+
+/* The same where the probe's first match is the key, its record plain and in DRAM, and the value fits;
+ * else false, and nothing is done. */
+INLINE bool fetch_quick(struct thermo *c, struct thermo_request *r, const struct probe *p)
+{
+	uint64_t place = p->place, identity = r->space->identity + (r->key_len - 1);
+	if (unlikely(place >> PLACE_TIER_SHIFT)) /* warm, or nowhere */
+		return false;
+	const char *record = c->base[THERMO_HOT] + (place << 3);
+	uint64_t head = load64(record);
+	size_t len = head_value_len(head);
+	if (unlikely(((head ^ identity) & (HEAD_IDENTITY | HEAD_SPECIAL)) || head >= HEAD_WIDE ||
+		     !key_equal(record + 8, r->key, r->key_len) || len > r->capacity ||
+		     len > COPY_MOST || r->offset))
+		return false;
+	copy_value(r->value, record + 8 + r->key_len, len);
+	r->value_len = len;
+	r->version = place_segment(c, place)->base_seq + (head >> HEAD_DELTA_SHIFT);
+	r->tier = THERMO_HOT;
+	r->status = THERMO_OK;
+	touch(c, p->at);
+	return true;
 }
 
 static unsigned fetch(struct thermo *c, struct thermo_request *const *requests, unsigned n,
@@ -362,35 +409,12 @@ static unsigned fetch(struct thermo *c, struct thermo_request *const *requests, 
 	unsigned open = 0, hits = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct thermo_request *r = requests[i];
-		struct found f;
-		if (unlikely(r->status == LOOKUP_ABSENT) &&
-		    likely(index_view(c->index) == probes[i].view)) {
-			open++;
+		if (likely(same && fetch_quick(c, r, &probes[i]))) {
+			hits++;
 			continue;
 		}
-		if (unlikely(!fetch_record(c, r, &probes[i], same, &f))) {
-			r->status = LOOKUP_ABSENT;
-			open++;
-			continue;
-		}
-		r->tier = (int16_t)place_tier(f.place);
-		r->version = record_seq(place_segment(c, f.place), f.record);
-		uint64_t head = load64(f.record);
-		size_t len = head_value_len(head);
-		if (unlikely((head & HEAD_SPECIAL) || r->tier != THERMO_HOT || r->offset ||
-			     len > r->capacity || len > COPY_MOST)) {
-			if (r->tier == THERMO_WARM)
-				warm_bytes += r->capacity + 64;
-			r->status = hit(c, &f, probes[i].hash, r->key_len, r->value, r->capacity,
-					r->offset, &r->value_len);
-			open += r->status >= LOOKUP_ABSENT;
-			continue;
-		}
-		touch(c, f.at);
-		hits++;
-		r->value_len = len;
-		copy_value(r->value, f.record + before_key(head) + r->key_len, len);
-		r->status = THERMO_OK;
+		r->status = fetch_slow(c, r, &probes[i], &warm_bytes);
+		open += r->status >= LOOKUP_ABSENT;
 	}
 	if (likely(hits))
 		counter_add(&cache_shard(c)->hits[THERMO_HOT], hits);
