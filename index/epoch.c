@@ -46,6 +46,8 @@ _Thread_local struct epoch_slot *epoch_mine;
 static struct epoch_slot always_entered = {.entered = 1}; /* in no chunk: no reclaimer sees it */
 _Thread_local struct epoch_slot *epoch_quick = &always_entered;
 
+static _Atomic bool forked;
+
 static _Thread_local uint32_t shared_depth; /* this thread's share of shared_readers */
 static _Thread_local bool over;             /* this thread's slot was freed: it is ending */
 static _Atomic uint32_t shared_readers;
@@ -89,6 +91,12 @@ static void domain_init(void)
 		have_membarrier = true;
 		atomic_store(&epoch_domain.fenced, false);
 	}
+}
+
+void epoch_forked(void)
+{
+	atomic_store_explicit(&forked, true, memory_order_relaxed);
+	epoch_quick = &always_entered;
 }
 
 static struct epoch_slot *chunk_take(struct chunk *chunk)
@@ -150,7 +158,8 @@ int epoch_register(void)
 		return -ENOMEM;
 	}
 	epoch_mine = slot;
-	if (slot->number < EPOCH_QUICK)
+	if (slot->number < EPOCH_QUICK &&
+	    !atomic_load_explicit(&forked, memory_order_relaxed))
 		epoch_quick = slot;
 	return 0;
 }

@@ -28,10 +28,13 @@
 #define HEAP_MIN (4 * MIB)
 
 _Atomic uint64_t fork_generation = 1;
+static _Atomic uint32_t caches; /* that are open */
 
 static void forked_child(void)
 {
 	atomic_fetch_add(&fork_generation, 1);
+	if (atomic_load(&caches))
+		epoch_forked();
 }
 
 static void watch_forks(void)
@@ -449,12 +452,14 @@ static void release(struct thermo *c)
 		heap_close(&c->heap);
 	}
 	munmap(c, sizeof(*c));
+	atomic_fetch_sub(&caches, 1);
 }
 
 static int open_parts(struct thermo *c, const struct thermo_options *options,
 		      struct thermo_error *error)
 {
-	uint64_t heap_bytes = options->dram_bytes / 32;
+	/* Without a device, what is kept here grows with segments and handles only. */
+	uint64_t heap_bytes = options->dram_bytes / (options->cold_dir ? 32 : 256);
 	uint64_t least = HEAP_MIN;
 	if (options->cold_dir) /* every thread that waits for the device has reads and their values here */
 		least = options->dram_bytes / 8 < 2 * HEAP_MIN ? HEAP_MIN : 2 * HEAP_MIN;
@@ -515,6 +520,7 @@ int thermo_open(const struct thermo_options *options, struct thermo **out,
 	c->larges_nonce = c->nonce;
 	c->nonce = 0;
 	locks_init(c);
+	atomic_fetch_add(&caches, 1);
 	rc = open_parts(c, options, error);
 	if (rc) {
 		release(c);

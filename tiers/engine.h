@@ -77,6 +77,8 @@ struct thermo_space {
 	char *base;             /* where the hot tier's range begins */
 	uint64_t hash_seed;     /* key_hash_seed() of the space */
 	uint64_t identity;      /* the space in HEAD_IDENTITY */
+	/* The same while the space is open, else what no record has: spares get a question. */
+	_Atomic uint64_t open_identity;
 	_Atomic uint64_t ready; /* the cache's generation while state is SPACE_OPEN, else 0 */
 
 	_Atomic uint8_t state; /* under space_set_state */
@@ -213,7 +215,7 @@ static inline uint32_t head_flags(uint64_t head)
 
 static inline bool head_wide(uint64_t head)
 {
-	return head >> HEAD_DELTA_SHIFT == RECORD_DELTA_MAX;
+	return head >> 63;
 }
 
 /* Bytes before the key. */

@@ -7,7 +7,7 @@
  *   head:  0..9 key length - 1   10..28 value length   29..36 space   37..42 flags   43..63 seq delta
  *
  * A record's bytes do not change once its place is in the index. Its sequence number is the segment's
- * base plus the delta, or stands in full (RECORD_WIDE) where that does not fit.
+ * base plus the delta, or stands in full (a wide record) where that does not fit.
  */
 #ifndef TIERS_RECORD_H
 #define TIERS_RECORD_H
@@ -18,8 +18,8 @@
 #include <string.h>
 
 #define RECORD_VALUE_MAX (256u << 10)
-#define RECORD_DELTA_BITS 21
-#define RECORD_DELTA_MAX ((UINT64_C(1) << RECORD_DELTA_BITS) - 1)
+/* Deltas are below this; as a delta it says that the record is wide: one bit tells, the highest. */
+#define RECORD_DELTA_MAX (UINT64_C(1) << 20)
 
 enum record_flag {
 	RECORD_TOMBSTONE = 1 << 0,
@@ -29,7 +29,6 @@ enum record_flag {
 	RECORD_CLEAN = 1 << 4,   /* this very version lies in cold: may go without a write */
 	RECORD_EXPIRES = 1 << 5, /* expires_ms is there */
 };
-/* The record is wide when its delta bits are all ones: the u64 seq is there. */
 
 #define HEAD_KEY_SHIFT 0
 #define HEAD_VALUE_SHIFT 10

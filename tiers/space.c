@@ -6,6 +6,9 @@
 #include <sched.h>
 #include <stdio.h>
 
+/* Of no record: spaces are numbered from 1. */
+#define IDENTITY_NONE UINT64_C(0)
+
 void space_init(struct thermo *c, struct thermo_space *space, uint8_t id)
 {
 	space->cache = c;
@@ -21,6 +24,7 @@ void space_set_state(struct thermo_space *space, enum space_state state)
 {
 	atomic_store(&space->state, (uint8_t)state);
 	atomic_store(&space->ready, state == SPACE_OPEN ? space->cache->generation : 0);
+	atomic_store(&space->open_identity, state == SPACE_OPEN ? space->identity : IDENTITY_NONE);
 }
 
 static bool name_valid(const char *name)
@@ -166,6 +170,7 @@ int thermo_space_drop(struct thermo_space **space)
 	if (!atomic_compare_exchange_strong(&s->state, &open, SPACE_DROPPING))
 		return -ENOENT;
 	atomic_store(&s->ready, 0);
+	atomic_store(&s->open_identity, IDENTITY_NONE);
 	*space = NULL;
 	/* Who saw it open is inside an epoch, or waits for the device and is counted. */
 	epoch_wait(epoch_advance());
