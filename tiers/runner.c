@@ -317,9 +317,22 @@ int thermo_get_ref(struct thermo_space *space, const void *key, size_t key_len,
 	return run_one(&r);
 }
 
+/* May a put with this time-to-live overwrite in place: does the new record not expire? */
+static inline bool put_plain(const struct thermo_space *space, int64_t ttl_ms)
+{
+	return ttl_ms == THERMO_TTL_NONE ||
+	       (ttl_ms == THERMO_TTL_DEFAULT &&
+		__atomic_load_n(&space->options.ttl_ms, __ATOMIC_RELAXED) <= 0);
+}
+
 int thermo_put(struct thermo_space *space, const void *key, size_t key_len, const void *value,
 	       size_t value_len, int64_t ttl_ms)
 {
+	uint64_t version;
+	if (likely(space && put_plain(space, ttl_ms)) &&
+	    likely(space->cache->lookup->overwrite(space, key, key_len, value, value_len,
+						   &version)))
+		return THERMO_OK;
 	struct thermo_request r = plain(space, THERMO_OP_PUT, key, key_len);
 	r.value = (void *)(uintptr_t)value;
 	r.value_len = value_len;
