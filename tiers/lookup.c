@@ -513,10 +513,11 @@ INLINE bool overwrite_locked(struct thermo *c, const struct overwrite *o, uint64
 		     (state != SEGMENT_SEALED && state != SEGMENT_OPEN) ||
 		     atomic_load_explicit(&s->pins, memory_order_acquire)))
 		return false;
+	/* The clock tells ages; the order along the key is kept without it, where it has run too far ahead. */
 	uint64_t delta = (head >> HEAD_DELTA_SHIFT) + 1;
-	uint64_t least = atomic_load_explicit(&c->clock, memory_order_acquire) - s->base_seq;
-	if (least > delta)
-		delta = least;
+	uint64_t clock = atomic_load_explicit(&c->clock, memory_order_relaxed) - s->base_seq;
+	if (clock > delta && clock < RECORD_DELTA_MAX)
+		delta = clock;
 	if (unlikely(delta >= RECORD_DELTA_MAX))
 		return false;
 	uint64_t rest = head & ~HEAD_DELTA_BITS;
