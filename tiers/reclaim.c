@@ -354,7 +354,7 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 	unsigned n = 0;
 	while (n < most && r->offset < pool->segment_bytes) {
 		const char *record = start + r->offset;
-		if (load64(record) == 0) {
+		if (record_head_now(record) == 0) {
 			r->offset = pool->segment_bytes;
 			break;
 		}
@@ -543,7 +543,7 @@ static void unlink_segment(struct thermo *c, struct segment *s)
 	const struct pool *pool = &c->pool[s->tier];
 	const char *start = segment_start(pool, s);
 	uint32_t offset = 0;
-	while (offset < pool->segment_bytes && load64(start + offset)) {
+	while (offset < pool->segment_bytes && record_head_now(start + offset)) {
 		struct live live;
 		record_view(start + offset, &live.view);
 		live.record = start + offset;
