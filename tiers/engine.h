@@ -122,10 +122,10 @@ struct thermo {
 	_Alignas(128) _Atomic uint64_t clock; /* of sequence numbers */
 	_Atomic uint64_t order;               /* of segments: `born` */
 	_Atomic uint32_t cold_failed;         /* last write to cold failed: -errno */
-	_Atomic uint32_t demoting;            /* a run is in the making or not yet unlinked */
+	_Atomic uint32_t demoting;            /* a record may be in a run that is not visible yet */
 	_Atomic uint32_t filling_warm;        /* new records go to warm: DRAM is full, warm is not */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
-	_Atomic uint32_t index_starved;       /* an entry could not be added for want of memory */
+	_Atomic uint32_t starved;             /* index or cold wait for memory: the pool is to give some */
 
 	_Alignas(128) pthread_mutex_t lock;
 	struct segment_list queue[MEMORY_TIERS][QUEUES]; /* sealed, by born */
@@ -153,7 +153,7 @@ struct thermo {
 	uint32_t ages;
 
 	struct budget budget;      /* all DRAM */
-	struct budget cold_budget; /* filters and buffers, taken from it as a whole */
+	struct budget cold_budget; /* filters and buffers: a part of it */
 	struct shard shard[SHARDS];
 	pthread_mutex_t runner_lock;
 	pthread_cond_t runner_idle;
@@ -395,8 +395,10 @@ void cache_heat(struct thermo *c);
 /* Capacity for records, of a memory tier. */
 uint64_t cache_tier_bytes(const struct thermo *c, unsigned tier);
 /* Size at which a run is published. */
-uint64_t cache_run_bytes(uint64_t dram, uint64_t warm);
+uint64_t cache_run_bytes(uint64_t dram);
 uint64_t monotonic_ns(void);
+/* When a caller that waits for room from now on gives up, monotonic. */
+uint64_t cache_deadline(const struct thermo *c);
 void cache_notice(struct thermo *c, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
@@ -423,6 +425,14 @@ void cache_waited(struct thermo *c, uint64_t ns);
 
 /* ---- write.c ---- */
 
+/* The value of a large value's own record: large.c. */
+struct large_head {
+	uint64_t len;
+	uint64_t generation[2]; /* names its chunks: random at open, and counted */
+	uint32_t chunk_bytes;
+	uint32_t chunks;
+};
+
 struct write {
 	struct key key;
 	const void *value;
@@ -437,24 +447,30 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	bool forgets;        /* the chunks of a large value that it replaces are to be forgotten: so what cold
+			      * holds must be known where memory has nothing, as with `conditional` */
 	/* out */
 	uint64_t version;
 	bool existed; /* a live version was in memory (or cold_seq is one) */
-	unsigned tier; /* promote: where it went */
+	bool replaced_large;         /* forgets: the head of one was in memory ... */
+	struct large_head replaced;  /* ... this one */
 };
 
 enum { WRITE_NEEDS_COLD = 66, WRITE_AGAIN = 67 };
 
-/* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional and cold may hold
- * the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
+/* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional or forgets, and cold
+ * may hold the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
 int write_record(struct thermo *c, struct write *w);
 /* Deletes; as write_record. With `conditional`, w->existed says whether there was a live version, and
  * WRITE_NEEDS_COLD and WRITE_AGAIN, that this takes a (newer) look at cold; then nothing was done. */
 int write_tombstone(struct thermo *c, struct write *w);
 uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms);
-/* Room for bytes in the writer's lane; inside an epoch. NULL: no free segment. */
+/* Room for bytes in the writer's lane; inside an epoch. early: not of the margin, while a run is on its way.
+ * NULL: no free segment. */
 char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
-		    unsigned klass, uint32_t bytes, struct segment **segment);
+		    unsigned klass, uint32_t bytes, bool early, struct segment **segment);
+/* Free segments, beyond the migrator's reserve, that are for what is put while a run is being published. */
+uint32_t cache_margin(const struct thermo *c, unsigned tier);
 /* A record at `to` that nothing points to: what was reserved and not used. */
 void write_dead(char *to, uint32_t bytes);
 /* Copies a record into an output segment with the delta of its own base; returns bytes, 0 if none. */
@@ -475,11 +491,12 @@ static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
 /* ---- migrate.c ---- */
 int migrate_open(struct thermo *c);
 void migrate_close(struct thermo *c);
-/* Makes room in DRAM: one slice of reclaim by the caller, then waits until deadline (monotonic ns).
- * true: a segment may be free. */
-bool migrate_make_room(struct thermo *c, uint64_t deadline);
-/* The same when it is the index that has no room. */
-void migrate_make_index_room(struct thermo *c, uint64_t deadline);
+/* Makes room in DRAM, more than `beyond` segments besides the reserve: one slice of reclaim by the caller, then
+ * waits until deadline (monotonic ns). true: a segment may be free. */
+bool migrate_make_room(struct thermo *c, uint32_t beyond, uint64_t deadline);
+/* The same when it is the index, or a buffer of cold, that the budget has no memory for. false: it is past
+ * the deadline. Not inside an epoch. */
+bool migrate_make_memory(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
 void migrate_candidate(struct thermo *c, uint64_t hash);
 int migrate_work(struct thermo *c);
@@ -488,6 +505,8 @@ void migrate_stop(struct thermo *c);
 /* Gives extents back until no more than these are there. OK or PENDING. */
 int migrate_shrink(struct thermo *c, unsigned tier, uint32_t extents, int64_t timeout_ns);
 int migrate_settle(struct thermo *c, int64_t timeout_ns);
+/* Publishes the runs that may be in the making by now, each of them once. OK, PENDING at timeout_ns, or -errno. */
+int migrate_flush(struct thermo *c, int64_t timeout_ns);
 /* Everything of the space out of memory; the space is DROPPING and nobody calls. */
 void migrate_purge(struct thermo *c, struct thermo_space *space);
 /* Seals what is open of the space; under migrate_lock. */

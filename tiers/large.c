@@ -9,30 +9,42 @@
 
 #include <errno.h>
 
-#define CHUNK_KEY 20
 #define WINDOW 16 /* cold chunks read at a time */
 
 static struct key chunk_key(const struct thermo_space *space, const struct large_head *head,
-			    uint32_t number, char bytes[CHUNK_KEY])
+			    uint32_t number, char bytes[LARGE_CHUNK_KEY])
 {
 	memcpy(bytes, head->generation, 16);
 	memcpy(bytes + 16, &number, 4);
-	return key_make(space, bytes, CHUNK_KEY, 1);
+	return key_make(space, bytes, LARGE_CHUNK_KEY, 1);
 }
 
 void large_forget(struct thermo *c, const struct key *key, const struct large_head *head)
 {
-	char bytes[CHUNK_KEY];
+	char bytes[LARGE_CHUNK_KEY];
 	for (uint32_t i = 0; i < head->chunks; i++) {
 		struct write w = {.key = chunk_key(&c->space[key->space], head, i, bytes)};
 		write_tombstone(c, &w); /* a chunk that stays costs room until it is evicted */
 	}
 }
 
+struct cold_get large_chunks(struct thermo *c, uint8_t space, const struct large_head *head,
+			     char bytes[LARGE_CHUNK_KEY])
+{
+	struct key key = chunk_key(&c->space[space], head, head->chunks, bytes);
+	return (struct cold_get){
+		.key = bytes,
+		.key_len = LARGE_CHUNK_KEY,
+		.space = space,
+		.flags = COLD_CHUNK | COLD_NUMBERED,
+		.hash = key.hash,
+	};
+}
+
 static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_head *head,
 		      uint64_t expires_ms)
 {
-	char bytes[CHUNK_KEY];
+	char bytes[LARGE_CHUNK_KEY];
 	for (uint32_t i = 0; i < head->chunks; i++) {
 		uint64_t offset = (uint64_t)i * head->chunk_bytes;
 		uint64_t left = head->len - offset;
@@ -49,6 +61,39 @@ static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_h
 		}
 	}
 	return THERMO_OK;
+}
+
+/* The record of the key itself. What cold holds of the key is read anew where it may have changed since `get`: putting
+ * the chunks takes long, and is not to be done again for that. */
+static int put_head(struct thermo *c, struct write *w, const struct cold_get *get,
+		    struct large_head *old, bool *replaced)
+{
+	struct runner *runner = NULL;
+	struct cold_get anew;
+	int rc = write_record(c, w);
+	while (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN) {
+		if (runner)
+			cold_get_release(runner->io, &anew);
+		else if (!(runner = runner_take(c, false))) /* the caller may hold one */
+			return -ENOMEM;
+		anew = (struct cold_get){
+			.key = w->key.bytes,
+			.key_len = w->key.len,
+			.hash = w->key.hash,
+			.space = w->key.space,
+		};
+		get = &anew;
+		uint32_t stripe = stripe_read(c, w->key.hash);
+		runner_read(runner, &anew);
+		request_knows(c, w, get, stripe);
+		rc = w->conditional && anew.status < 0 ? anew.status : write_record(c, w);
+	}
+	*replaced = rc == THERMO_OK && request_replaced(w, get, old);
+	if (runner) {
+		cold_get_release(runner->io, &anew);
+		runner_give(runner);
+	}
+	return rc == -EIO ? THERMO_LOST : rc;
 }
 
 int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
@@ -68,29 +113,23 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 		.expires_ms = write_expiry(c, r->space, r->ttl_ms),
 		.conditional = r->op == THERMO_OP_CAS,
 		.expected = r->version,
+		.forgets = true,
 	};
+	struct large_head old;
+	bool replaced = false;
 	atomic_store(&r->space->has_large, 1);
-	struct old_head old = request_old_head(c, &w.key);
-	if (get && r->op == THERMO_OP_CAS) {
-		w.known_cold = true;
-		w.stripe = stripe;
-		w.cold_seq = get->status == THERMO_OK ? get->record.seq : 0;
-		w.cold_live = get->status == THERMO_OK && !(get->record.flags & COLD_TOMBSTONE) &&
-			      (!get->record.expires_ms ||
-			       get->record.expires_ms > cache_now_ms(c));
-	}
+	request_knows(c, &w, get, stripe);
 	int rc = put_chunks(c, r, &head, w.expires_ms);
 	if (rc == THERMO_OK)
-		rc = write_record(c, &w);
+		rc = put_head(c, &w, get, &old, &replaced);
 	if (rc != THERMO_OK)
 		large_forget(c, &w.key, &head);
-	if (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN)
-		return REQUEST_COLD;
 	if (rc == THERMO_OK || rc == THERMO_CONFLICT)
 		r->version = w.version;
 	if (rc == THERMO_OK) {
 		counter_add(&cache_shard(c)->puts, 1);
-		request_forget_chunks(c, &w.key, &old, get);
+		if (replaced)
+			large_forget(c, &w.key, &old);
 	}
 	return rc;
 }
@@ -98,7 +137,7 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 /* A part of one chunk that the caller wants. */
 struct piece {
 	struct cold_get get;
-	char key[CHUNK_KEY];
+	char key[LARGE_CHUNK_KEY];
 	struct key identity;
 	char *to;
 	uint32_t offset, len; /* in the chunk */
@@ -142,7 +181,7 @@ static int cold_pieces(struct thermo *c, struct piece *pieces, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		struct piece *p = &pieces[i];
 		p->get.key = p->key;
-		p->get.key_len = CHUNK_KEY;
+		p->get.key_len = LARGE_CHUNK_KEY;
 		p->get.hash = p->identity.hash;
 		p->get.space = p->identity.space;
 		p->get.flags = COLD_CHUNK;
@@ -211,7 +250,7 @@ int large_get(struct thermo *c, struct thermo_request *r, const struct large_hea
 int large_touch(struct thermo *c, struct thermo_request *r, const struct large_head *head,
 		uint64_t expires_ms)
 {
-	char bytes[CHUNK_KEY];
+	char bytes[LARGE_CHUNK_KEY];
 	int rc = THERMO_OK;
 	char *chunk = heap_alloc(c->heap, head->chunk_bytes);
 	if (!chunk)

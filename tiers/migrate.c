@@ -32,8 +32,7 @@ static uint32_t segments_target(const struct pool *pool)
 
 static uint32_t level_low(const struct thermo *c, unsigned tier)
 {
-	uint32_t part = segments_target(&c->pool[tier]) / 64;
-	return c->reserve[tier] + (part > 2 ? part : 2);
+	return c->reserve[tier] + cache_margin(c, tier);
 }
 
 static uint32_t level_high(const struct thermo *c, unsigned tier)
@@ -242,14 +241,21 @@ static bool free_limbo(struct thermo *c)
 	return freed != 0;
 }
 
+/* The run in the making has no room for another segment's records. */
+static bool writer_full(const struct thermo *c)
+{
+	const struct reclaim *r = c->reclaim;
+	return r->writer && (r->writer_full || cold_writer_bytes(r->writer) +
+				    c->pool[THERMO_HOT].segment_bytes > r->writer_bytes);
+}
+
 /* Is a run to be published now: it is full, or segments wait for it and there are few others? */
 static bool publish_due(struct thermo *c)
 {
 	struct reclaim *r = c->reclaim;
 	if (!r->writer || r->publishing || r->victim)
 		return false;
-	uint64_t bytes = cold_writer_bytes(r->writer);
-	if (bytes + c->pool[THERMO_HOT].segment_bytes > r->writer_bytes)
+	if (writer_full(c))
 		return true;
 	bool due = false;
 	pthread_mutex_lock(&c->lock);
@@ -278,8 +284,7 @@ static bool slice(struct thermo *c, bool may_publish)
 			return did;
 		return reclaim_publish(c) == THERMO_OK || did;
 	}
-	if (r->writer && r->publishing &&
-	    cold_writer_bytes(r->writer) + c->pool[THERMO_HOT].segment_bytes > r->writer_bytes)
+	if (r->publishing && writer_full(c))
 		return did; /* one run on its way and the next one full: wait */
 	return begin_next(c) || did;
 }
@@ -421,7 +426,7 @@ static void balance_dram(struct thermo *c)
 	struct pool *hot = &c->pool[THERMO_HOT];
 	uint64_t cap = atomic_load(&c->budget.cap), used = atomic_load(&c->budget.used);
 	uint64_t spare = cap > used ? cap - used : 0;
-	bool blocked = index_growth_blocked(c->index) || atomic_exchange(&c->index_starved, 0);
+	bool blocked = index_growth_blocked(c->index) || atomic_exchange(&c->starved, 0);
 	pthread_mutex_lock(&c->lock);
 	bool steady = hot->extents_present == hot->extents_target;
 	if ((blocked || spare < EXTENT_BYTES) && steady && spare < 2 * EXTENT_BYTES &&
@@ -475,8 +480,9 @@ static void timed_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns
 	pthread_cond_timedwait(cond, mutex, &t);
 }
 
-bool migrate_make_room(struct thermo *c, uint64_t deadline)
+bool migrate_make_room(struct thermo *c, uint32_t beyond, uint64_t deadline)
 {
+	uint32_t least = c->reserve[THERMO_HOT] + beyond;
 	migrate_kick(c);
 	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
 		uint64_t until = monotonic_ns() + MS / 2;
@@ -484,7 +490,7 @@ bool migrate_make_room(struct thermo *c, uint64_t deadline)
 		while (did && !room && monotonic_ns() < until) {
 			did = slice(c, false);
 			pthread_mutex_lock(&c->lock);
-			room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
+			room = c->pool[THERMO_HOT].free.count > least;
 			pthread_mutex_unlock(&c->lock);
 		}
 		pthread_mutex_unlock(&c->migrate_lock);
@@ -497,16 +503,18 @@ bool migrate_make_room(struct thermo *c, uint64_t deadline)
 	if (now >= deadline)
 		return false;
 	pthread_mutex_lock(&c->lock);
-	bool room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
+	bool room = c->pool[THERMO_HOT].free.count > least;
 	if (!room)
 		timed_wait(&c->room, &c->lock, deadline - now < MS ? deadline - now : MS);
 	pthread_mutex_unlock(&c->lock);
 	return true;
 }
 
-void migrate_make_index_room(struct thermo *c, uint64_t deadline)
+bool migrate_make_memory(struct thermo *c, uint64_t deadline)
 {
-	atomic_store(&c->index_starved, 1);
+	if (monotonic_ns() >= deadline)
+		return false;
+	atomic_store(&c->starved, 1);
 	migrate_kick(c);
 	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
 		uint64_t until = monotonic_ns() + MS / 2;
@@ -515,10 +523,9 @@ void migrate_make_index_room(struct thermo *c, uint64_t deadline)
 			;
 		pthread_mutex_unlock(&c->migrate_lock);
 	}
-	if (monotonic_ns() < deadline) {
-		struct timespec t = {0, 50000};
-		nanosleep(&t, NULL);
-	}
+	struct timespec t = {0, 50000};
+	nanosleep(&t, NULL);
+	return true;
 }
 
 void migrate_kick(struct thermo *c)
@@ -565,7 +572,7 @@ int migrate_open(struct thermo *c)
 	struct reclaim *r = heap_zalloc(c->heap, 1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
-	r->writer_bytes = cache_run_bytes(c->options.dram_bytes, c->options.warm_bytes);
+	r->writer_bytes = cache_run_bytes(c->options.dram_bytes);
 	if (r->writer_bytes < 2 * (uint64_t)c->pool[0].segment_bytes)
 		r->writer_bytes = 2 * (uint64_t)c->pool[0].segment_bytes;
 	r->move_filled_ns = monotonic_ns();
@@ -651,6 +658,41 @@ int migrate_settle(struct thermo *c, int64_t timeout_ns)
 		if (past(began, timeout_ns))
 			return THERMO_PENDING;
 	return THERMO_OK;
+}
+
+/* One step of it, under migrate_lock. true: the first `target` runs are published. */
+static bool flush_step(struct thermo *c, uint64_t target, int *rc)
+{
+	struct reclaim *r = c->reclaim;
+	*rc = THERMO_OK;
+	if (r->runs_ended >= target)
+		return true;
+	while (r->victim && r->dirty)
+		reclaim_continue(c, SLICE_RECORDS);
+	*rc = reclaim_publish(c);
+	return r->runs_ended >= target;
+}
+
+int migrate_flush(struct thermo *c, int64_t timeout_ns)
+{
+	uint64_t began = monotonic_ns();
+	pthread_mutex_lock(&c->migrate_lock);
+	uint64_t target = c->reclaim->runs_begun;
+	pthread_mutex_unlock(&c->migrate_lock);
+	for (;;) {
+		int rc;
+		pthread_mutex_lock(&c->migrate_lock);
+		bool done = flush_step(c, target, &rc);
+		pthread_mutex_unlock(&c->migrate_lock);
+		if (rc < 0)
+			return rc;
+		if (done)
+			return THERMO_OK;
+		if (past(began, timeout_ns))
+			return THERMO_PENDING;
+		struct timespec t = {0, 200000}; /* another thread is at it */
+		nanosleep(&t, NULL);
+	}
 }
 
 /* One segment of the space, wherever it is in its life. */

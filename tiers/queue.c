@@ -44,7 +44,10 @@ int thermo_queue_open(struct thermo *c, struct thermo_queue **out)
 	if (!q)
 		return -ENOMEM;
 	q->cache = c;
+	uint64_t deadline = cache_deadline(c);
 	int rc = runner_open(c, &q->runner);
+	while (rc == -ENOMEM && migrate_make_memory(c, deadline))
+		rc = runner_open(c, &q->runner);
 	if (rc)
 		goto free_queue;
 	q->event_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -222,7 +225,7 @@ int thermo_hint(struct thermo_space *space, const void *const *keys, const size_
 		}
 		if (runner)
 			runner_finish_all(runner);
-		migrate_make_room(c, monotonic_ns() + 1000000);
+		migrate_make_room(c, 0, monotonic_ns() + 1000000);
 	}
 	if (runner)
 		runner_give(runner);

@@ -256,9 +256,10 @@ static int write_cold(struct thermo *c, const struct live *live, bool was_expire
 		int rc = cold_writer_open(c->cold, &r->writer);
 		if (rc)
 			return rc;
+		r->runs_begun++;
 	}
-	atomic_store(&c->demoting, 1);
 	int rc = cold_writer_add(r->writer, &record);
+	r->writer_full |= rc != 0;
 	if (rc == 0) {
 		r->dirty = true;
 		atomic_fetch_add_explicit(&c->cold_demoted, 1, memory_order_relaxed);
@@ -293,6 +294,8 @@ static int leave_memory(struct thermo *c, const struct live *live)
 		count_left(c, live, was_expired);
 		return THERMO_OK;
 	}
+	/* Before the look: whoever deletes the record after it must know that it may be in a run. */
+	atomic_store(&c->demoting, 1);
 	if (!still_live(c, live))
 		return THERMO_OK;
 	return write_cold(c, live, was_expired);
@@ -385,6 +388,13 @@ static void put_back(struct thermo *c, struct segment *s)
 	pthread_mutex_unlock(&c->lock);
 }
 
+/* No run is in the making, and what the last one holds is found in cold by now. */
+static void note_demoting(struct thermo *c)
+{
+	if (!c->reclaim->writer && !c->reclaim->publishing)
+		atomic_store(&c->demoting, 0);
+}
+
 static void finish(struct thermo *c)
 {
 	struct reclaim *r = c->reclaim;
@@ -399,6 +409,7 @@ static void finish(struct thermo *c)
 	} else {
 		retire(c, s);
 	}
+	note_demoting(c);
 }
 
 bool reclaim_continue(struct thermo *c, unsigned records)
@@ -568,6 +579,7 @@ int reclaim_publish(struct thermo *c)
 	struct cold_writer *writer = r->writer;
 	struct segment_list list = r->scanned;
 	r->writer = NULL;
+	r->writer_full = false;
 	memset(&r->scanned, 0, sizeof(r->scanned));
 	r->publishing = true;
 	pthread_mutex_unlock(&c->migrate_lock);
@@ -576,6 +588,7 @@ int reclaim_publish(struct thermo *c)
 
 	pthread_mutex_lock(&c->migrate_lock);
 	r->publishing = false;
+	r->runs_ended++;
 	if (rc) {
 		atomic_store(&c->cold_failed, (uint32_t)-rc);
 		r->cold_retry = monotonic_ns() + (rc == -ENOMEM ? UINT64_C(20000000)
@@ -598,7 +611,6 @@ int reclaim_publish(struct thermo *c)
 			retire(c, s);
 		}
 	}
-	if (!r->writer)
-		atomic_store(&c->demoting, 0);
+	note_demoting(c);
 	return rc;
 }

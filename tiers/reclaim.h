@@ -29,8 +29,10 @@ struct reclaim {
 	uint64_t cold_retry; /* monotonic ns: not before */
 
 	struct cold_writer *writer;
+	bool writer_full; /* there was no memory for one more record of it */
 	struct segment_list scanned; /* emptied but for what is in writer */
 	_Atomic bool publishing;     /* one thread is at it, without migrate_lock */
+	uint64_t runs_begun, runs_ended; /* of writers; in this order they are published, or given up */
 	uint32_t coming[MEMORY_TIERS]; /* scanned or publishing: will be free */
 	uint64_t writer_bytes;         /* a run is published at this size */
 

@@ -39,26 +39,51 @@ void runner_close(struct runner **runner)
 	*runner = NULL;
 }
 
+/* An idle one; or NULL, and whether there is one to wait for. */
+static struct runner *take_idle(struct thermo *c, bool *others)
+{
+	pthread_mutex_lock(&c->runner_lock);
+	struct runner *r = c->runners;
+	if (r) {
+		c->runners = r->next;
+		c->runners_out++;
+	}
+	*others = c->runners_out != 0;
+	pthread_mutex_unlock(&c->runner_lock);
+	return r;
+}
+
+static void wait_for_idle(struct thermo *c)
+{
+	pthread_mutex_lock(&c->runner_lock);
+	while (!c->runners && c->runners_out)
+		pthread_cond_wait(&c->runner_idle, &c->runner_lock);
+	pthread_mutex_unlock(&c->runner_lock);
+}
+
 struct runner *runner_take(struct thermo *c, bool wait)
 {
-	struct runner *r = NULL;
-	pthread_mutex_lock(&c->runner_lock);
+	uint64_t deadline = 0;
 	for (;;) {
-		r = c->runners;
-		if (r) {
-			c->runners = r->next;
-			break;
+		bool others;
+		struct runner *r = take_idle(c, &others);
+		if (!r && runner_open(c, &r) == 0) {
+			pthread_mutex_lock(&c->runner_lock);
+			c->runners_out++;
+			pthread_mutex_unlock(&c->runner_lock);
 		}
-		/* One more, if its buffers can be had; else whoever holds one gives it back soon. */
-		if (runner_open(c, &r) == 0 || !c->runners_out || !wait)
-			break;
-		pthread_cond_wait(&c->runner_idle, &c->runner_lock);
+		if (r) {
+			r->next = NULL;
+			return r;
+		}
+		/* No memory for its buffers: whoever holds one gives it back soon; else the pool gives some. */
+		if (!deadline)
+			deadline = cache_deadline(c);
+		if (wait && others)
+			wait_for_idle(c);
+		else if (!migrate_make_memory(c, deadline))
+			return NULL;
 	}
-	c->runners_out += r != NULL;
-	pthread_mutex_unlock(&c->runner_lock);
-	if (r)
-		r->next = NULL;
-	return r;
 }
 
 void runner_give(struct runner *r)
@@ -183,6 +208,17 @@ void runner_submit(struct runner *r)
 {
 	if (r->io && r->flights)
 		cold_io_submit(r->io);
+}
+
+void runner_read(struct runner *r, struct cold_get *get)
+{
+	struct cold_get *done;
+	check(!r->flights);
+	if (cold_get_start(r->io, get) == 1)
+		return;
+	cold_io_submit(r->io);
+	while (cold_io_wait(r->io, &done, 1, -1) == 0)
+		;
 }
 
 void runner_wait(struct runner *r, int64_t timeout_ns)

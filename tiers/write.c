@@ -16,6 +16,7 @@
 enum { TRY_NO_ROOM = 80, TRY_WIDE = 81 };
 
 #define HOUR_MS UINT64_C(3600000)
+#define EARLY_WAIT_NS UINT64_C(8000000)
 
 static unsigned class_of(struct thermo *c, uint64_t expires_ms)
 {
@@ -160,8 +161,23 @@ static bool too_many_open(const struct thermo *c, bool first)
 	return open >= (first && most > c->open_segments_max ? most : c->open_segments_max);
 }
 
+uint32_t cache_margin(const struct thermo *c, unsigned tier)
+{
+	uint32_t part = c->pool[tier].extents_target * c->pool[tier].per_extent / (c->cold ? 24 : 64);
+	uint32_t least = c->cold ? 8 : 2;
+	return part > least ? part : least;
+}
+
+/* Free segments that a put leaves alone. While a run is on its way to cold, the last ones last until it is there
+ * if who takes one of them waits a little before: without that, the next ones would have to wait too long. */
+static uint32_t segments_left(const struct thermo *c, unsigned tier, bool early)
+{
+	bool slow = early && tier == THERMO_HOT && atomic_load(&c->demoting);
+	return c->reserve[tier] + (slow ? cache_margin(c, tier) : 0);
+}
+
 static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lane *lane,
-			struct segment *full, unsigned tier, unsigned queue, unsigned klass)
+			struct segment *full, unsigned tier, unsigned queue, unsigned klass, bool early)
 {
 	bool ok = true;
 	pthread_mutex_lock(&c->lock);
@@ -169,7 +185,7 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 		if (!full && too_many_open(c, lane == &space->lane[tier][queue][0][0]))
 			seal_oldest_lane(c);
 		struct segment *s =
-			segment_begin(c, space, tier, queue, klass, c->reserve[tier]);
+			segment_begin(c, space, tier, queue, klass, segments_left(c, tier, early));
 		ok = s != NULL;
 		if (ok) {
 			if (full)
@@ -207,7 +223,7 @@ static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, un
 }
 
 char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
-		    unsigned klass, uint32_t bytes, struct segment **segment)
+		    unsigned klass, uint32_t bytes, bool early, struct segment **segment)
 {
 	const uint32_t cap = c->pool[tier].segment_bytes;
 	check(bytes <= cap);
@@ -225,7 +241,7 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
 					return segment_start(&c->pool[tier], s) + used;
 				}
 		}
-		if (!lane_refill(c, space, lane, s, tier, queue, klass) && !stale)
+		if (!lane_refill(c, space, lane, s, tier, queue, klass, early) && !stale)
 			return NULL;
 	}
 }
@@ -277,11 +293,17 @@ static bool shadows(struct thermo *c, const struct write *w, const struct standi
 	return old->copied || (old->view.flags & (RECORD_SHADOWING | RECORD_CLEAN));
 }
 
-/* The conditions of a compare-and-set or a promotion: THERMO_OK to go on. */
+static bool must_know(const struct thermo *c, const struct write *w)
+{
+	return w->forgets && c->cold && atomic_load(&c->space[w->key.space].has_large);
+}
+
+/* The conditions of a compare-and-set or a promotion, and whether it is known what is replaced: THERMO_OK to go
+ * on. */
 static int permitted(struct thermo *c, struct write *w, const struct standing *old)
 {
 	w->existed = old->live;
-	if (!w->conditional && !w->promote)
+	if (!w->conditional && !w->promote && (old->in_index || !must_know(c, w)))
 		return THERMO_OK;
 	if (old->in_index) {
 		if (w->promote)
@@ -293,15 +315,24 @@ static int permitted(struct thermo *c, struct write *w, const struct standing *o
 		if (c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash))
 			return WRITE_NEEDS_COLD;
 		w->version = 0;
-		return w->expected == 0 ? THERMO_OK : THERMO_CONFLICT;
+		return w->expected == 0 || !w->conditional ? THERMO_OK : THERMO_CONFLICT;
 	}
 	if (stripe_read(c, w->key.hash) != w->stripe)
 		return WRITE_AGAIN;
-	if (w->promote)
+	if (!w->conditional)
 		return THERMO_OK;
 	w->existed = w->expected != 0 && w->cold_live;
 	w->version = w->cold_live ? w->cold_seq : 0;
 	return w->version == w->expected ? THERMO_OK : THERMO_CONFLICT;
+}
+
+/* Under the bucket's lock, so that each head is forgotten by the one write that replaces it. */
+static void note_replaced(struct write *w, const struct standing *old)
+{
+	w->replaced_large = w->forgets && old->in_index && (old->view.flags & RECORD_HEAD) &&
+			    old->view.value_len == sizeof(w->replaced);
+	if (w->replaced_large)
+		memcpy(&w->replaced, old->view.value, sizeof(w->replaced));
 }
 
 static int publish(struct thermo *c, struct write *w, const struct standing *old,
@@ -351,7 +382,8 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
 }
 
-static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide)
+static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide,
+		     bool early)
 {
 	struct standing old;
 	struct segment *segment;
@@ -374,9 +406,9 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	char *to = NULL;
 	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
 	    queue == POLICY_SMALL)
-		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, &segment);
+		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, early, &segment);
 	if (likely(!to))
-		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, &segment);
+		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, early, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;
@@ -391,6 +423,8 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
 	rc = permitted(c, w, &old);
+	if (rc == THERMO_OK)
+		note_replaced(w, &old);
 	if (rc == THERMO_OK)
 		rc = publish(c, w, &old, home, segment, to, wide);
 	index_unlock(home);
@@ -420,9 +454,9 @@ int write_record(struct thermo *c, struct write *w)
 {
 	struct thermo_space *space = &c->space[w->key.space];
 	uint64_t began = 0;
-	bool wide = false, again = false;
+	bool wide = false, again = false, early = true;
 	for (;;) {
-		int rc = try_write(c, space, w, wide);
+		int rc = try_write(c, space, w, wide, early);
 		if (rc == TRY_WIDE) { /* a new segment has another base: but once */
 			wide = again;
 			again = true;
@@ -437,15 +471,24 @@ int write_record(struct thermo *c, struct write *w)
 		uint64_t now = monotonic_ns();
 		if (!began)
 			began = now;
-		uint64_t deadline = began + c->options.put_wait_ms * UINT64_C(1000000);
+		uint64_t wait_ns = c->options.put_wait_ms * UINT64_C(1000000);
+		if (rc == TRY_NO_ROOM && early) {
+			uint64_t little = wait_ns / 4 * 3;
+			little = little < EARLY_WAIT_NS ? little : EARLY_WAIT_NS;
+			early = now < began + little;
+			if (early)
+				migrate_make_room(c, cache_margin(c, THERMO_HOT), began + little);
+			continue;
+		}
+		uint64_t deadline = began + wait_ns;
 		if (now >= deadline) {
 			cache_waited(c, now - began);
 			return no_room(c);
 		}
 		if (rc == -ENOMEM)
-			migrate_make_index_room(c, deadline);
+			migrate_make_memory(c, deadline);
 		else
-			migrate_make_room(c, deadline);
+			migrate_make_room(c, 0, deadline);
 	}
 }
 
@@ -458,7 +501,9 @@ int write_tombstone(struct thermo *c, struct write *w)
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
 	w->existed = old.in_index ? old.live : w->known_cold && w->cold_live;
-	if (w->conditional && !old.in_index) { /* it is to say whether there was one */
+	w->version = old.seq;
+	w->replaced_large = false;
+	if (!old.in_index && (w->conditional || must_know(c, w))) { /* whether there was one, or which */
 		if (w->known_cold ? stripe_read(c, w->key.hash) != w->stripe
 				  : c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash)) {
 			rc = w->known_cold ? WRITE_AGAIN : WRITE_NEEDS_COLD;
@@ -475,6 +520,7 @@ int write_tombstone(struct thermo *c, struct write *w)
 	if (!stays && old.in_index) {
 		/* The clock passes what is forgotten, so that a later version is greater. */
 		clock_reach(c, old.seq + 1);
+		note_replaced(w, &old);
 		stripe_bump(c, w->key.hash);
 		index_remove(c->index, home, old.found.at);
 	}
@@ -483,7 +529,8 @@ done:
 	epoch_exit();
 	if (!stays)
 		return rc;
-	w->conditional = w->known_cold = false;
+	w->conditional = false;
+	w->known_cold &= must_know(c, w); /* else nobody would look whether it is still so */
 	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
 	w->value_len = 0;
