@@ -482,6 +482,8 @@ struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsi
 void stripe_bump(struct thermo *c, uint64_t hash);
 /* The clock is at least seq from now on. */
 void clock_reach(struct thermo *c, uint64_t seq);
+/* Now and then: puts that overwrite in place seal no segments, and ages are to be told all the same. */
+void write_tick(struct thermo *c);
 
 static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
 {

@@ -94,6 +94,17 @@ static void note_age(struct thermo *c, uint64_t ms)
 	c->age[c->ages++].ms = ms;
 }
 
+void write_tick(struct thermo *c)
+{
+	uint64_t now = cache_now_ms(c);
+	pthread_mutex_lock(&c->lock);
+	if (c->ages && now >= c->age[c->ages - 1].ms + 1000) {
+		atomic_fetch_add(&c->clock, 1);
+		note_age(c, now);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
 struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
 			     unsigned queue, unsigned klass, uint32_t leave)
 {
