@@ -491,6 +491,27 @@ static void overwrite_takes_no_room_and_counts(void)
 	bed_end(&bed);
 }
 
+static void overwrite_makes_the_record_young(void)
+{
+	struct bed bed;
+	struct thermo_info info;
+	char key[32];
+	size_t key_len = bed_key(1, key);
+	bed_init(&bed, false, false);
+	bed.options.background_threads = 0;
+	CU_ASSERT_EQUAL_FATAL(bed_open(&bed), 0);
+	CU_ASSERT_EQUAL(bed_put(bed.space, 1, 5, 100), THERMO_OK);
+	bed.clock_ms += 3600000;
+	CU_ASSERT(thermo_work(bed.cache) >= 0);
+	CU_ASSERT_EQUAL(thermo_exists(bed.space, key, key_len, &info), THERMO_OK);
+	CU_ASSERT(info.age_ms >= 3600000);
+	CU_ASSERT_EQUAL(bed_put(bed.space, 1, 6, 100), THERMO_OK);
+	bed.clock_ms += 60000;
+	CU_ASSERT_EQUAL(thermo_exists(bed.space, key, key_len, &info), THERMO_OK);
+	CU_ASSERT(info.age_ms >= 60000 && info.age_ms <= 62000);
+	bed_end(&bed);
+}
+
 static void overwrite_under_a_ref_leaves_it(void)
 {
 	struct bed bed;
@@ -649,6 +670,7 @@ int main(void)
 		SUITE_CASE(cas_every_state_keeps_its_rules),
 		SUITE_CASE(version_moving_between_tiers_stays),
 		SUITE_CASE(overwrite_takes_no_room_and_counts),
+		SUITE_CASE(overwrite_makes_the_record_young),
 		SUITE_CASE(overwrite_under_a_ref_leaves_it),
 		SUITE_CASE(overwrite_in_a_batch_the_last_stands),
 		SUITE_CASE(ref_survives_overwrite_deletion_and_churn),
