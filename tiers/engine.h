@@ -32,6 +32,7 @@
 #include "index/epoch.h"
 #include "index/index.h"
 #include "tiers/cold/cold.h"
+#include "tiers/overwrite.h"
 #include "tiers/policy.h"
 #include "tiers/record.h"
 
@@ -226,7 +227,7 @@ static inline uint32_t head_flags(uint64_t head)
 
 static inline bool head_wide(uint64_t head)
 {
-	return head >> 63;
+	return head >> HEAD_DELTA_SHIFT == RECORD_DELTA_MAX;
 }
 
 /* Bytes before the key. */
@@ -254,9 +255,8 @@ static inline uint64_t load64(const void *bytes)
 	return value;
 }
 
-static inline void record_view(const char *record, struct view *v)
+static inline void record_view_of(const char *record, uint64_t head, struct view *v)
 {
-	uint64_t head = load64(record);
 	v->head = head;
 	v->flags = head_flags(head);
 	v->key_len = head_key_len(head);
@@ -267,6 +267,11 @@ static inline void record_view(const char *record, struct view *v)
 	v->value = v->key + v->key_len;
 	v->expires_ms = v->flags & RECORD_EXPIRES ? load64(v->key - 8) : 0;
 	v->bytes = record_bytes(v->key_len, v->value_len, v->wide, v->flags & RECORD_EXPIRES);
+}
+
+static inline void record_view(const char *record, struct view *v)
+{
+	record_view_of(record, record_head(record), v);
 }
 
 static inline unsigned place_tier(uint64_t place)
@@ -295,10 +300,14 @@ static inline uint64_t place_make(unsigned tier, uint64_t offset)
 	return (uint64_t)tier << PLACE_TIER_SHIFT | offset >> 3;
 }
 
+static inline uint64_t record_seq_of(const struct segment *segment, const char *record, uint64_t head)
+{
+	return head_wide(head) ? load64(record + 8) : segment->base_seq + (head >> HEAD_DELTA_SHIFT);
+}
+
 static inline uint64_t record_seq(const struct segment *segment, const char *record)
 {
-	uint64_t head = load64(record);
-	return head_wide(head) ? load64(record + 8) : segment->base_seq + (head >> HEAD_DELTA_SHIFT);
+	return record_seq_of(segment, record, record_head(record));
 }
 
 /* ---- Who asks ---- */
@@ -371,6 +380,14 @@ struct lookup_ops {
 			  struct probe *probes);
 	unsigned (*fetch)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
 			  struct probe *probes, bool same);
+	/* A put without expiry that may be done in place (overwrite.h), and was; else false, and nothing was
+	 * done. The space's ready is the caller's to look at. */
+	bool (*overwrite)(struct thermo_space *space, const void *key, size_t key_len,
+			  const void *value, size_t value_len, uint64_t *version);
+	/* The same for puts that were probed in this epoch: how many of them were done, up to the first
+	 * that is not. */
+	unsigned (*overwrite_some)(struct thermo *c, struct thermo_request *const *requests,
+				   unsigned n, const struct probe *probes);
 };
 const struct lookup_ops *lookup_choose(void);
 
@@ -479,6 +496,10 @@ void segment_seal(struct thermo *c, struct segment *segment);
 struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
 			     unsigned queue, unsigned klass, uint32_t leave);
 void stripe_bump(struct thermo *c, uint64_t hash);
+/* The clock is at least seq from now on. */
+void clock_reach(struct thermo *c, uint64_t seq);
+/* Now and then: puts that overwrite in place seal no segments, and ages are to be told all the same. */
+void write_tick(struct thermo *c);
 
 static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
 {

@@ -581,6 +581,7 @@ static bool round_of_work(struct thermo *c)
 {
 	bool did = false;
 	uint64_t until = monotonic_ns() + 5 * MS;
+	write_tick(c);
 	pthread_mutex_lock(&c->migrate_lock);
 	balance_dram(c);
 	while (slice(c, SLICE_RECORDS, true)) {

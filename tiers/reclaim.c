@@ -20,10 +20,7 @@ struct live {
 /* The clock passes everything in the segment before any of it is unlinked. */
 static void clock_pass(struct thermo *c, const struct segment *s)
 {
-	uint64_t clock = atomic_load(&c->clock);
-	uint64_t least = atomic_load(&s->max_seq) + 1;
-	while (clock < least && !atomic_compare_exchange_weak(&c->clock, &clock, least))
-		;
+	clock_reach(c, atomic_load(&s->max_seq) + 1);
 }
 
 void reclaim_begin(struct thermo *c, struct segment *victim, enum reclaim_mode mode)
@@ -93,20 +90,22 @@ static char *output_reserve(struct thermo *c, struct thermo_space *space, unsign
 	return segment_start(pool, s) + used;
 }
 
-/* Copies a record and, if the index still points to it, lets it point to the copy. */
-static bool copy_record(struct thermo *c, const struct live *live, unsigned tier, enum out out,
-			uint8_t counter)
+enum copied { COPIED_NOT, COPIED, COPIED_STALE };
+
+/* COPIED_NOT: no room. COPIED_STALE: it was overwritten meanwhile, the copy is dead. */
+static enum copied copy_version(struct thermo *c, const struct live *live, unsigned tier, enum out out,
+				uint8_t counter)
 {
 	const struct view *v = &live->view;
 	struct segment *from = place_segment(c, live->place), *to_segment;
-	uint64_t seq = record_seq(from, live->record);
+	uint64_t seq = record_seq_of(from, live->record, v->head);
 	uint32_t plain = v->bytes;
 	bool expires = v->flags & RECORD_EXPIRES;
 	if (!v->wide)
 		plain = record_bytes(v->key_len, v->value_len, true, expires); /* at the most */
 	char *to = output_reserve(c, &c->space[v->space], tier, out, plain, &to_segment);
 	if (!to)
-		return false;
+		return COPIED_NOT;
 	bool wide = seq < to_segment->base_seq || seq - to_segment->base_seq >= RECORD_DELTA_MAX;
 	uint32_t bytes = record_bytes(v->key_len, v->value_len, wide, expires);
 	if (bytes < plain) /* give back what a full sequence number would have taken */
@@ -127,7 +126,7 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 		memcpy(at, &v->expires_ms, 8);
 		at += 8;
 	}
-	memcpy(at, v->key, v->key_len + v->value_len);
+	record_copy(at, v->key, v->key_len + v->value_len);
 	segment_note(to_segment, seq, v->expires_ms);
 	uint64_t place = place_make(tier, (uint64_t)(to - c->base[tier]));
 
@@ -142,14 +141,17 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 	struct found f;
 	struct bucket *home = index_lock(c->index, live->hash);
 	bool moved = c->lookup->find(c, &key, &f) && f.place == live->place;
-	if (moved) {
+	bool stale = moved && record_head(live->record) != v->head;
+	if (moved && !stale) {
 		index_replace(f.at, place);
 		atomic_store_explicit(&f.at.bucket->counter[f.at.slot], counter,
 				      memory_order_relaxed);
 	}
 	index_unlock(home);
+	if (stale)
+		return COPIED_STALE;
 	if (!moved)
-		return true; /* overwritten meanwhile: the copy is dead */
+		return COPIED; /* another record stands for the key by now: the copy is dead */
 	if (tier == THERMO_WARM && from->tier == THERMO_HOT) {
 		atomic_fetch_add_explicit(&c->demoted, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&c->demoted_bytes, bytes, memory_order_relaxed);
@@ -157,7 +159,19 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 		atomic_fetch_add_explicit(&c->promoted, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&c->promoted_bytes, bytes, memory_order_relaxed);
 	}
-	return true;
+	return COPIED;
+}
+
+/* Copies a record and, if the index still points to it, lets it point to the copy. Its segment is
+ * SCANNING, or in warm: hardly any writer can still be at it, so this ends. */
+static bool copy_record(struct thermo *c, const struct live *from, unsigned tier, enum out out,
+			uint8_t counter)
+{
+	struct live live = *from;
+	enum copied copied;
+	while ((copied = copy_version(c, &live, tier, out, counter)) == COPIED_STALE)
+		record_view(live.record, &live.view);
+	return copied == COPIED;
 }
 
 /* Copies to the tier that is wanted, else to the other. */
@@ -187,6 +201,8 @@ static bool unlink_record(struct thermo *c, const struct live *live)
 	struct bucket *home = index_lock(c->index, live->hash);
 	bool mine = c->lookup->find(c, &key, &f) && f.place == live->place;
 	if (mine) {
+		/* It may have been overwritten after clock_pass. */
+		clock_reach(c, record_seq(place_segment(c, live->place), live->record) + 1);
 		stripe_bump(c, live->hash); /* first: who misses the entry sees it */
 		index_remove(c->index, home, f.at);
 	}
@@ -344,7 +360,7 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 	uint32_t from = r->offset;
 	while (n < most && r->offset < pool->segment_bytes && r->offset - from < SLICE_BYTES) {
 		const char *record = start + r->offset;
-		if (load64(record) == 0) {
+		if (record_head_now(record) == 0) {
 			r->offset = pool->segment_bytes;
 			break;
 		}
@@ -557,7 +573,7 @@ static void unlink_segment(struct thermo *c, struct segment *s)
 	const struct pool *pool = &c->pool[s->tier];
 	const char *start = segment_start(pool, s);
 	uint32_t offset = 0;
-	while (offset < pool->segment_bytes && load64(start + offset)) {
+	while (offset < pool->segment_bytes && record_head_now(start + offset)) {
 		struct live live;
 		record_view(start + offset, &live.view);
 		live.record = start + offset;

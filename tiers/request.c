@@ -218,6 +218,8 @@ static int pin(struct thermo *c, const struct key *key, struct thermo_ref *ref)
 	struct view v;
 	int rc = LOOKUP_ABSENT;
 	epoch_enter();
+	/* Under the bucket's lock: whoever would overwrite the record in place sees the pin, or is done. */
+	struct bucket *home = index_lock(c->index, key->hash);
 	if (!c->lookup->find(c, key, &f))
 		goto leave;
 	record_view(f.record, &v);
@@ -250,6 +252,7 @@ static int pin(struct thermo *c, const struct key *key, struct thermo_ref *ref)
 	counter_add(&cache_shard(c)->hits[segment->tier], 1);
 	rc = THERMO_OK;
 leave:
+	index_unlock(home);
 	epoch_exit();
 	return rc;
 }
@@ -517,9 +520,13 @@ static int begin_touch(struct thermo *c, struct thermo_request *r)
 			copy = heap_alloc(c->heap, v.value_len + 1);
 		}
 		if (copy) {
-			memcpy(copy, v.value, v.value_len);
+			record_copy(copy, v.value, v.value_len);
+			while (!record_is_still(f.record, v.head)) { /* as long as it was */
+				record_view(f.record, &v);
+				record_copy(copy, v.value, v.value_len);
+			}
 			v.value = copy;
-			version = record_seq(place_segment(c, f.place), f.record);
+			version = record_seq_of(place_segment(c, f.place), f.record, v.head);
 		}
 	} else if (!c->cold) {
 		rc = THERMO_MISS;

@@ -58,6 +58,25 @@ void segment_note(struct segment *segment, uint64_t seq, uint64_t expires_ms)
 		;
 }
 
+void clock_reach(struct thermo *c, uint64_t seq)
+{
+	uint64_t clock = atomic_load(&c->clock);
+	while (clock < seq && !atomic_compare_exchange_weak(&c->clock, &clock, seq))
+		;
+}
+
+uint64_t record_head_wait(const char *record)
+{
+	uint64_t head;
+	for (unsigned spins = 0; head_busy(head = record_head_now(record)); spins++) {
+		if (spins > 128)
+			sched_yield();
+		else
+			__builtin_ia32_pause();
+	}
+	return head;
+}
+
 /* ---- Segments, under lock ---- */
 
 static void note_age(struct thermo *c, uint64_t ms)
@@ -73,6 +92,17 @@ static void note_age(struct thermo *c, uint64_t ms)
 	}
 	c->age[c->ages].clock = clock;
 	c->age[c->ages++].ms = ms;
+}
+
+void write_tick(struct thermo *c)
+{
+	uint64_t now = cache_now_ms(c);
+	pthread_mutex_lock(&c->lock);
+	if (c->ages && now >= c->age[c->ages - 1].ms + 1000) {
+		atomic_fetch_add(&c->clock, 1);
+		note_age(c, now);
+	}
+	pthread_mutex_unlock(&c->lock);
 }
 
 struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
@@ -185,6 +215,13 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 	return ok;
 }
 
+/* A key that is overwritten all the time has driven the clock so far that new records would soon be wide. */
+static bool segment_stale(const struct thermo *c, const struct segment *s)
+{
+	return atomic_load_explicit(&c->clock, memory_order_relaxed) - s->base_seq >
+	       RECORD_DELTA_MAX / 4 * 3;
+}
+
 /* Few open segments: where the limit is reached, time-to-live classes and threads share. */
 static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, unsigned tier,
 				unsigned queue, unsigned *klass)
@@ -204,9 +241,10 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
 	const uint32_t cap = c->pool[tier].segment_bytes;
 	check(bytes <= cap);
 	struct lane *lane = choose_lane(c, space, tier, queue, &klass);
-	for (;;) {
+	for (bool tried = false;; tried = true) {
 		struct segment *s = atomic_load_explicit(&lane->open, memory_order_acquire);
-		if (likely(s != NULL)) {
+		bool stale = s && !tried && segment_stale(c, s);
+		if (likely(s && !stale)) {
 			uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
 			while (used + bytes <= cap)
 				if (atomic_compare_exchange_weak_explicit(
@@ -216,7 +254,7 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
 					return segment_start(&c->pool[tier], s) + used;
 				}
 		}
-		if (!lane_refill(c, space, lane, s, tier, queue, klass, early))
+		if (!lane_refill(c, space, lane, s, tier, queue, klass, early) && !stale)
 			return NULL;
 	}
 }
@@ -328,8 +366,10 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 			flags |= RECORD_SHADOWING;
 	}
 	bool fits = seq >= segment->base_seq && seq - segment->base_seq < RECORD_DELTA_MAX;
-	if (!wide && !fits)
+	if (!wide && !fits) {
+		clock_reach(c, seq);
 		return TRY_WIDE;
+	}
 	uint64_t delta = wide ? RECORD_DELTA_MAX : seq - segment->base_seq;
 	uint64_t head = head_make(w->key.space, w->key.len, w->value_len, flags) |
 			delta << HEAD_DELTA_SHIFT;
@@ -461,11 +501,12 @@ int write_record(struct thermo *c, struct write *w)
 {
 	struct thermo_space *space = &c->space[w->key.space];
 	uint64_t began = 0;
-	bool wide = false, early = true;
+	bool wide = false, again = false, early = true;
 	for (;;) {
 		int rc = try_write(c, space, w, wide, early);
-		if (rc == TRY_WIDE) {
-			wide = true;
+		if (rc == TRY_WIDE) { /* a new segment has another base: but once */
+			wide = again;
+			again = true;
 			continue;
 		}
 		bool wait = rc == TRY_NO_ROOM || rc == -ENOMEM; /* the index waits for the pool too */
@@ -525,10 +566,7 @@ int write_tombstone(struct thermo *c, struct write *w)
 			cold_may_contain(c->cold, w->key.space, w->key.hash);
 	if (!stays && old.in_index) {
 		/* The clock passes what is forgotten, so that a later version is greater. */
-		uint64_t clock = atomic_load(&c->clock);
-		while (clock <= old.seq &&
-		       !atomic_compare_exchange_weak(&c->clock, &clock, old.seq + 1))
-			;
+		clock_reach(c, old.seq + 1);
 		note_replaced(w, &old);
 		stripe_bump(c, w->key.hash);
 		index_remove(c->index, home, old.found.at);
