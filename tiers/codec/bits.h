@@ -172,4 +172,26 @@ static inline bool decimal_of(uint64_t word, unsigned e, bool is_float, int64_t 
 	return decimal_word(*integer, e, is_float) == word;
 }
 
+/*
+ * The same for numbers that are at most one in the last place beside a decimal (sums and products of
+ * decimals often are): 3 * integer + 1 + that difference. What only has exact ones has a common divisor.
+ */
+static inline uint64_t near_decimal_word(int64_t near, unsigned e, bool is_float)
+{
+	int64_t integer = near / 3 - (near % 3 < 0);
+	return decimal_word(integer, e, is_float) + (uint64_t)(near - 3 * integer - 1);
+}
+
+static inline bool near_decimal_of(uint64_t word, unsigned e, bool is_float, int64_t *near)
+{
+	double v = is_float ? (double)float_of_word(word) : double_of_word(word);
+	double scaled = v * decimal_power[e];
+	if (!(scaled > -(double)DECIMAL_LIMIT && scaled < (double)DECIMAL_LIMIT))
+		return false;
+	int64_t integer = (int64_t)(scaled + (scaled < 0 ? -0.5 : 0.5));
+	uint64_t off = word - decimal_word(integer, e, is_float) + 1;
+	*near = 3 * integer + (int64_t)off;
+	return off <= 2 && near_decimal_word(*near, e, is_float) == word;
+}
+
 #endif

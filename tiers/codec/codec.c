@@ -37,13 +37,13 @@ size_t codec_bound(const struct codec *codec, const struct codec_column *columns
 {
 	if (columns_check(codec->schema, columns, n))
 		return 0;
-	return hot_bound(codec->schema, columns, n);
+	return codec->model ? cold_bound(codec->model, columns, n)
+			    : hot_bound(codec->schema, columns, n);
 }
 
 size_t codec_encode_scratch(const struct codec *codec, const struct codec_column *columns, uint32_t n)
 {
-	(void)codec, (void)columns, (void)n;
-	return 0;
+	return codec->model ? cold_encode_scratch(codec->model, columns, n) : 0;
 }
 
 int codec_encode(const struct codec *codec, const struct codec_column *columns, uint32_t n, void *scratch,
@@ -52,8 +52,8 @@ int codec_encode(const struct codec *codec, const struct codec_column *columns, 
 	int rc = columns_check(codec->schema, columns, n);
 	if (rc)
 		return rc;
-	(void)scratch;
-	return hot_encode(codec->schema, columns, n, out, len);
+	return codec->model ? cold_encode(codec->model, columns, n, scratch, out, len)
+			    : hot_encode(codec->schema, columns, n, out, len);
 }
 
 static int blocks_check(const struct codec_blocks *blocks)
@@ -71,7 +71,8 @@ int codec_measure(const struct codec *codec, const struct codec_blocks *blocks, 
 {
 	int rc = blocks_check(blocks);
 	*events = *scratch = 0;
-	(void)codec;
+	if (rc || codec->model)
+		return rc ? rc : cold_measure(codec->model, blocks, events, scratch);
 	for (uint32_t b = 0; b < blocks->n && !rc; b++) {
 		uint32_t n;
 		rc = hot_count(blocks->bytes + blocks->offsets[b],
@@ -98,8 +99,9 @@ int codec_decode(const struct codec *codec, const struct codec_blocks *blocks, u
 			return -EINVAL;
 	if (need > scratch_bytes)
 		return -ENOBUFS;
-	(void)scratch;
-	return hot_decode(codec->schema, blocks, from, count, outputs);
+	return codec->model ? cold_decode(codec->model, blocks, from, count, outputs, scratch,
+					  scratch_bytes)
+			    : hot_decode(codec->schema, blocks, from, count, outputs);
 }
 
 /* ---- Number conversions ---- */

@@ -120,6 +120,7 @@ static void sum(uint64_t *v, unsigned n, uint64_t start)
 
 #endif
 
+int PASTE(cold_run_, CODEC_ISA)(struct cold_chunk *chunk);
 extern const struct codec_ops PASTE(codec_ops_, CODEC_ISA);
 #define STRING2(a) #a
 #define STRING(a) STRING2(a)
@@ -127,4 +128,5 @@ const struct codec_ops PASTE(codec_ops_, CODEC_ISA) = {
 	.name = STRING(CODEC_ISA),
 	.unpack = unpack,
 	.sum = sum,
+	.cold = PASTE(cold_run_, CODEC_ISA),
 };

@@ -7,7 +7,7 @@
 
 #define PACK_WIDTH_MAX 56u /* bits; beyond it, 64 */
 
-struct cold_run;
+struct cold_chunk;
 
 struct codec_ops {
 	const char *name;
@@ -16,6 +16,8 @@ struct codec_ops {
 	void (*unpack)(const uint8_t *from, unsigned width, unsigned n, uint64_t base, uint64_t *out);
 	/* Sums of v[0 ... i] plus start, in place. */
 	void (*sum)(uint64_t *v, unsigned n, uint64_t start);
+	/* Decodes the chunk's blocks up to where each column's values are (cold_chunk.h). 0 or -EILSEQ. */
+	int (*cold)(struct cold_chunk *chunk);
 };
 
 const struct codec_ops *codec_ops(void);
