@@ -9,8 +9,8 @@
 
 #include "tiers/codec/model_private.h"
 
-#define CHUNK_EVENTS 1024u /* unless one block has more */
-#define CHUNK_BLOCKS 256u
+#define CHUNK_EVENTS 4096u /* unless one block has more */
+#define CHUNK_BLOCKS 512u
 #define CHUNK_TAIL 65536u  /* bytes of unpacked tails, unless one block has more */
 
 /* A column's values. Dictionary: index (a rank; entries + k: the k-th of others; NULL_INDEX). Number: words. */

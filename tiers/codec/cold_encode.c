@@ -45,6 +45,8 @@ static uint32_t others_index(struct others *others, const struct model_column *c
 			     const uint32_t *index)
 {
 	uint32_t at = (uint32_t)(hash >> 7) & others->mask;
+	if (!others->n)
+		memset(others->table, 0, (others->mask + (size_t)1) * sizeof(*others->table));
 	for (; others->table[at]; at = (at + 1) & others->mask)
 		if (values_equal(values, column->type, others->table[at] - 1, i))
 			return index[others->table[at] - 1];
@@ -126,7 +128,7 @@ static void dictionary_symbols(const struct model_column *column, const struct c
 {
 	uint16_t *last = (uint16_t *)scratch;
 	struct others others = { scratch + 128, others_size(n) - 1, 0 };
-	memset(scratch, 0, (128 + (size_t)others.mask + 1) * sizeof(*scratch));
+	memset(last, 0, 128 * sizeof(*last));
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t hash;
 		to->raw[i] = 0;
@@ -136,7 +138,7 @@ static void dictionary_symbols(const struct model_column *column, const struct c
 			continue;
 		}
 		to->index[i] = dictionary_rank(column, values, i, &hash);
-		if (to->index[i] == column->entries)
+		if (to->index[i] == column->entries && column->back)
 			to->index[i] = others_index(&others, column, values, i, hash, to->index);
 		uint32_t distance = column->back ? distance_back(last, to->index, i) : 0;
 		if (parent && parent[i] < parent_entries && column->derived[parent[i]] == to->index[i]) {

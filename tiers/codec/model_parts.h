@@ -9,9 +9,8 @@
 /* How many ranks from `at` on are in one bucket. */
 static inline uint32_t bucket_run(const struct model_column *column, uint32_t at)
 {
-	unsigned width;
-	uint64_t last = bucket_base(bucket_of(at, column->mantissa, &width), column->mantissa, &width) +
-			low_bits(width);
+	unsigned width, bucket = bucket_of(at, column->mantissa, &width);
+	uint64_t last = ((uint64_t)bucket_leading(bucket, column->mantissa, &width) << width) + low_bits(width);
 	return last >= column->entries ? column->entries - at : (uint32_t)(last - at) + 1;
 }
 

@@ -22,22 +22,24 @@ enum coding { CODING_DICTIONARY = 0, CODING_NUMBER = 1 };
 
 /* What a symbol of a column means. */
 enum part_kind {
-	PART_VALUE,   /* base + raw: rank in the dictionary; or the number, or difference */
-	PART_BACK,    /* base + raw: distance to the same value */
+	PART_VALUE,   /* rank in the dictionary; or the number, or difference */
+	PART_BACK,    /* distance to the same value */
 	PART_DERIVED, /* as the parent's value says */
-	PART_FIT,     /* base + raw: the value, which is not in the dictionary */
+	PART_FIT,     /* the value, less fit_base, which is not in the dictionary */
 	PART_NULL,
 	PART_ESCAPE,  /* the value is in the tail */
 	PART_JOINT,   /* the joint symbol is not known: symbol and raw bits are in the tail */
 };
 
+/* v = (leading << width) + raw bits */
 struct part {
-	uint64_t base;
+	uint32_t leading;
 	uint8_t shift; /* of its raw bits among those of the joint symbol */
 	uint8_t width;
 	uint8_t kind;
-	uint8_t negative; /* numbers: the value is -(base + raw) */
+	uint8_t negative; /* numbers: the value is -v */
 };
+_Static_assert(sizeof(struct part) == 8, "one load");
 
 /* Symbols of a column. Dictionary: 0 escape, 1 null, 2 fit, 3 derived, 4 to 9 back, from 10 on buckets of ranks.
  * Number: 0 escape, 1 null, from 2 on buckets of magnitudes, two for each: positive and negative. */
@@ -66,15 +68,12 @@ static inline unsigned bucket_of(uint64_t v, unsigned m, unsigned *width)
 	return ((bits - m) << m) + (unsigned)((v >> *width) & low_bits(m));
 }
 
-static inline uint64_t bucket_base(unsigned bucket, unsigned m, unsigned *width)
+/* What stands above a bucket's raw bits. */
+static inline uint32_t bucket_leading(unsigned bucket, unsigned m, unsigned *width)
 {
 	unsigned power = bucket >> m;
-	if (!power) {
-		*width = 0;
-		return bucket;
-	}
-	*width = power - 1;
-	return ((UINT64_C(1) << m) | (bucket & low_bits(m))) << *width;
+	*width = power ? power - 1 : 0;
+	return power ? 1u << m | (uint32_t)(bucket & low_bits(m)) : bucket;
 }
 
 struct model_string {
@@ -98,21 +97,24 @@ struct model_column {
 	struct model_string *strings; /* of one of bytes; up to 16 bytes may be read beyond each */
 	uint32_t *derived;            /* for each of the parent's entries, one of this dictionary */
 	struct part *parts;           /* for each symbol of its group */
+	/* If every joint symbol says all about this column: the rank, or the word of a number, for each. */
+	uint32_t *direct_index;
+	uint64_t *direct_word;
+	bool all_derived;             /* every joint symbol says: as the parent */
 	uint32_t *lookup;             /* encode: hash of a value to rank + 1 */
 	uint32_t lookup_mask;
 };
 
-/* A Huffman table's entry. */
-struct code_entry {
-	uint16_t symbol;
-	uint8_t len, raw;
-};
+/* An entry of a Huffman table: symbol, length of the code, raw bits that follow. */
+#define CODE_ENTRY(symbol, len, raw) ((uint32_t)(symbol) | (uint32_t)(len) << 16 | (uint32_t)(raw) << 24)
+#define CODE_LEN(entry) ((entry) >> 16 & 255)
+#define CODE_RAW(entry) ((entry) >> 24)
 
 struct model_group {
 	uint32_t symbols; /* [0] says that the real one is in the tail */
 	uint8_t columns, column[GROUP_COLUMNS_MAX];
 	uint8_t bits; /* of the table */
-	struct code_entry *table; /* 2^bits */
+	uint32_t *table; /* 2^bits entries */
 	uint8_t *len;
 	uint16_t *code;
 	uint64_t *key;  /* the columns' symbols, 12 bits each, first lowest */

@@ -16,23 +16,24 @@ struct part symbol_part(const struct model_column *column, unsigned symbol)
 	if (symbol >= COLUMN_SYMBOLS_MAX)
 		return none;
 	if (dictionary && symbol == SYMBOL_FIT) {
-		part = (struct part){ column->fit_base, 0, column->fit_width, PART_FIT, 0 };
+		part = (struct part){ 0, 0, column->fit_width, PART_FIT, 0 };
 		return column->fit_width ? part : none;
 	}
 	if (dictionary && symbol == SYMBOL_DERIVED)
 		return column->parent != NO_COLUMN ? (struct part){ .kind = PART_DERIVED } : none;
 	if (dictionary && symbol < SYMBOL_RANK) {
 		width = symbol - SYMBOL_BACK;
-		part = (struct part){ UINT64_C(1) << width, 0, (uint8_t)width, PART_BACK, 0 };
+		part = (struct part){ 1, 0, (uint8_t)width, PART_BACK, 0 };
 		return column->back ? part : none;
 	}
 	bucket = dictionary ? symbol - SYMBOL_RANK : (symbol - SYMBOL_NUMBER) >> 1;
 	if (bucket >> column->mantissa > 64u - column->mantissa)
 		return none;
 	part.negative = !dictionary && (symbol & 1);
-	part.base = bucket_base(bucket, column->mantissa, &width);
+	part.leading = bucket_leading(bucket, column->mantissa, &width);
 	part.width = (uint8_t)width;
-	return width <= RAW_BITS_MAX && (!dictionary || part.base < column->entries) ? part : none;
+	bool there = !dictionary || (uint64_t)part.leading << width < column->entries;
+	return width <= RAW_BITS_MAX && there ? part : none;
 }
 
 /* ---- Columns ---- */
@@ -242,6 +243,34 @@ static int group_lookup(struct model *model, struct model_group *group)
 	return group->lookup ? 0 : -ENOMEM;
 }
 
+/* Tables for what needs no look at the parts: most columns of few values, and those that follow from others. */
+static void direct_tables(struct model *model, struct model_column *column, uint32_t symbols)
+{
+	bool values = !column->delta, derived = true, dictionary = column->coding == CODING_DICTIONARY;
+	for (uint32_t s = 1; s < symbols; s++) {
+		const struct part *part = &column->parts[s];
+		values &= part->kind == PART_VALUE && !part->width;
+		derived &= part->kind == PART_DERIVED;
+	}
+	column->all_derived = derived && symbols > 1;
+	if (values && dictionary)
+		column->direct_index = arena_alloc(&model->arena, symbols, sizeof(uint32_t));
+	else if (values)
+		column->direct_word = arena_alloc(&model->arena, symbols, sizeof(uint64_t));
+	for (uint32_t s = 1; values && s < symbols; s++) {
+		const struct part *part = &column->parts[s];
+		uint64_t v = part->leading * column->unit;
+		v = column->start + (part->negative ? 0 - v : v);
+		if (column->direct_index)
+			column->direct_index[s] = part->leading;
+		if (column->direct_word)
+			column->direct_word[s] =
+				column->decimal ? near_decimal_word((int64_t)v, column->decimal - 1u,
+								    column->type == CODEC_FLOAT)
+						: v;
+	}
+}
+
 int model_index_group(struct model *model, unsigned g, bool encode)
 {
 	struct model_group *group = &model->group[g];
@@ -259,19 +288,23 @@ int model_index_group(struct model *model, unsigned g, bool encode)
 	for (uint32_t s = 0; s < group->symbols; s++)
 		group->bits = group->len[s] > group->bits ? group->len[s] : group->bits;
 	uint32_t size = 1u << group->bits;
-	group->table = arena_alloc(&model->arena, size, sizeof(struct code_entry));
+	group->table = arena_alloc(&model->arena, size, sizeof(uint32_t));
 	if (!group->table)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < size; i++) /* what is no code reads as "in the tail" */
-		group->table[i].len = group->bits;
+		group->table[i] = CODE_ENTRY(0, group->bits, 0);
 	for (uint32_t s = 0; s < group->symbols; s++) {
 		unsigned raw;
 		int rc = group_parts(model, group, s, &raw);
 		if (rc)
 			return rc;
 		for (uint32_t i = group->code[s]; group->len[s] && i < size; i += 1u << group->len[s])
-			group->table[i] = (struct code_entry){ (uint16_t)s, group->len[s], (uint8_t)raw };
+			group->table[i] = CODE_ENTRY(s, group->len[s], raw);
 	}
+	for (unsigned k = 0; k < group->columns; k++)
+		direct_tables(model, &model->column[group->column[k]], group->symbols);
+	if (model->arena.failed)
+		return -ENOMEM;
 	return encode ? group_lookup(model, group) : 0;
 }
 
