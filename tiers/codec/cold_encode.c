@@ -169,8 +169,12 @@ static void number_symbols(const struct model_column *column, const struct codec
 			uint64_t v = number - before;
 			bool negative = (int64_t)v < 0;
 			v = negative ? 0 - v : v;
-			if (column->unit == 1 || v % column->unit == 0) {
+			bool whole = true;
+			if (column->unit != 1) {
+				whole = v % column->unit == 0;
 				v /= column->unit;
+			}
+			if (whole) {
 				symbol = SYMBOL_NUMBER + negative +
 					 2 * bucket_of(v, column->mantissa, &width);
 				if (symbol >= COLUMN_SYMBOLS_MAX || width > RAW_BITS_MAX)

@@ -12,6 +12,12 @@
 #define PASTE(a, b) PASTE2(a, b)
 #define INLINE static inline __attribute__((always_inline))
 
+/* The lowest `width` bits, which are fewer than 64: a model's are at most RAW_BITS_MAX. */
+INLINE uint64_t lowest(uint64_t x, unsigned width)
+{
+	return x & ((UINT64_C(1) << (width & 63)) - 1);
+}
+
 /* ---- Bits ---- */
 
 /*
@@ -48,7 +54,7 @@ INLINE unsigned read_code(uint64_t x, const uint32_t *table, uint64_t mask, uint
 	uint32_t e = table[x & mask];
 	unsigned len = CODE_LEN(e), width = CODE_RAW(e);
 	*joint = (uint16_t)e;
-	*raw = x >> len & low_bits(width);
+	*raw = lowest(x >> len, width);
 	return len + width;
 }
 
@@ -64,8 +70,10 @@ static bool lane_finish(struct cold_chunk *chunk, const struct tables *tables, s
 	return lane->at <= lane->limit;
 }
 
-/* n events in each lane; all loads are known to be in bounds. `groups` is a constant where this is inlined. */
-INLINE void lanes_run(const struct tables *tables, struct lane *lanes, uint32_t n, unsigned groups)
+/* n events in each of the lanes; all loads are known to be in bounds. `width`, how many lanes, and `groups`
+ * are constants where this is inlined. */
+INLINE void lanes_run(const struct tables *tables, struct lane *lanes, uint32_t n, unsigned width,
+		      unsigned groups)
 {
 	const uint8_t *from[LANES];
 	uint64_t at[LANES];
@@ -82,7 +90,7 @@ INLINE void lanes_run(const struct tables *tables, struct lane *lanes, uint32_t 
 		own.raw[g] = tables->raw[g];
 		own.joint[g] = tables->joint[g];
 	}
-	for (unsigned l = 0; l < LANES; l++) {
+	for (unsigned l = 0; l < width; l++) {
 		from[l] = lanes[l].from;
 		at[l] = lanes[l].at;
 		event[l] = lanes[l].event;
@@ -95,26 +103,27 @@ INLINE void lanes_run(const struct tables *tables, struct lane *lanes, uint32_t 
 			uint16_t *joint = own.joint[g] + i;
 			uint64_t *raw = own.raw[g] + i;
 #pragma GCC unroll 4
-			for (unsigned l = 0; l < LANES; l++) {
+			for (unsigned l = 0; l < width; l++) {
 				uint64_t x = load64(from[l] + (at[l] >> 3)) >> (at[l] & 7);
 				at[l] += read_code(x, own.table[g], own.mask[g], &joint[event[l]],
 						   &raw[event[l]]);
 			}
 		}
-	for (unsigned l = 0; l < LANES; l++)
+	for (unsigned l = 0; l < width; l++)
 		lanes[l].at = at[l];
 }
 
-static void lanes_run_groups(const struct tables *tables, struct lane *lanes, uint32_t n, unsigned groups)
+INLINE void lanes_run_wide(const struct tables *tables, struct lane *lanes, uint32_t n, unsigned width,
+			   unsigned groups)
 {
 	if (groups == 1)
-		lanes_run(tables, lanes, n, 1);
+		lanes_run(tables, lanes, n, width, 1);
 	else if (groups == 2)
-		lanes_run(tables, lanes, n, 2);
+		lanes_run(tables, lanes, n, width, 2);
 	else if (groups == 3)
-		lanes_run(tables, lanes, n, 3);
+		lanes_run(tables, lanes, n, width, 3);
 	else
-		lanes_run(tables, lanes, n, 4);
+		lanes_run(tables, lanes, n, width, 4);
 }
 
 /* Begins block b: its first time. */
@@ -137,10 +146,11 @@ static bool lane_begin(struct cold_chunk *chunk, uint32_t b, struct lane *lane)
 }
 
 /* How many events all lanes can read without a look at the bounds. */
-static uint32_t lanes_safe(const struct cold_chunk *chunk, const struct lane *lanes, unsigned groups)
+static uint32_t lanes_safe(const struct cold_chunk *chunk, const struct lane *lanes, unsigned width,
+			   unsigned groups)
 {
 	uint64_t n = groups <= LANES_GROUPS ? UINT32_MAX : 0;
-	for (unsigned l = 0; l < LANES; l++) {
+	for (unsigned l = 0; l < width; l++) {
 		uint64_t room = (uint64_t)(chunk->readable_end - lanes[l].from), at = lanes[l].at >> 3;
 		uint64_t events = room > at + 8 ? (room - at - 8) / (8 * groups) : 0;
 		n = events < n ? events : n;
@@ -166,13 +176,18 @@ static bool read_blocks(struct cold_chunk *chunk)
 		for (; full < LANES && b < chunk->blocks; full++, b++)
 			if (!lane_begin(chunk, b, &lanes[full]))
 				return false;
-		uint32_t n = full == LANES ? lanes_safe(chunk, lanes, groups) : 0;
-		if (n)
-			lanes_run_groups(&tables, lanes, n, groups);
-		else if (full && !lane_finish(chunk, &tables, &lanes[full - 1], groups))
-			return false;
-		else if (!full)
+		if (!full)
 			return true;
+		unsigned width = full == LANES ? LANES : full >= 2 ? 2 : 1;
+		uint32_t n = lanes_safe(chunk, lanes, width, groups);
+		if (!n && !lane_finish(chunk, &tables, &lanes[full - 1], groups))
+			return false;
+		if (n && width == LANES)
+			lanes_run_wide(&tables, lanes, n, LANES, groups);
+		else if (n && width == 2)
+			lanes_run_wide(&tables, lanes, n, 2, groups);
+		else if (n)
+			lanes_run_wide(&tables, lanes, n, 1, groups);
 		for (unsigned l = full; l-- > 0;) {
 			if (lanes[l].at > lanes[l].limit)
 				return false;
@@ -223,7 +238,7 @@ static uint32_t tail_other(struct reader *tail, const struct model_column *colum
 INLINE struct part part_of(const struct part *parts, unsigned symbol, uint64_t raw, uint64_t *v)
 {
 	struct part part = parts[symbol];
-	*v = ((uint64_t)part.leading << part.width) + (raw >> part.shift & low_bits(part.width));
+	*v = ((uint64_t)part.leading << part.width) + lowest(raw >> part.shift, part.width);
 	return part;
 }
 
