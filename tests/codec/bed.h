@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Columns of events for the codecs' tests: random and adversarial ones from a seed, and a round trip that is
- * compared bit for bit. */
+/* Columns of events for the codecs' tests: random and adversarial ones from a seed, and a round
+ * trip that is compared bit for bit. */
 #ifndef TESTS_CODEC_BED_H
 #define TESTS_CODEC_BED_H
 
@@ -23,12 +23,22 @@ static inline uint64_t bed_below(uint64_t *random, uint64_t limit)
 }
 
 /* What an integer column is made of. */
-enum bed_ints { INTS_CONSTANT, INTS_SMALL, INTS_RISING, INTS_STEPS, INTS_EXTREME, INTS_RANDOM, INTS_SKEWED,
-		INTS_IDS, INTS_KINDS };
+enum bed_ints {
+	INTS_CONSTANT,
+	INTS_SMALL,
+	INTS_RISING,
+	INTS_STEPS,
+	INTS_EXTREME,
+	INTS_RANDOM,
+	INTS_SKEWED,
+	INTS_IDS,
+	INTS_KINDS
+};
 
 static inline int64_t bed_int(uint64_t *random, unsigned kind, int64_t last)
 {
-	static const int64_t extreme[] = { INT64_MIN, INT64_MAX, 0, -1, 1, INT64_MIN + 1, INT64_MAX - 1 };
+	static const int64_t extreme[] = {INT64_MIN,     INT64_MAX,    0, -1, 1,
+					  INT64_MIN + 1, INT64_MAX - 1};
 	uint64_t r = mix_next(random);
 	switch (kind) {
 	case INTS_CONSTANT:
@@ -38,7 +48,7 @@ static inline int64_t bed_int(uint64_t *random, unsigned kind, int64_t last)
 	case INTS_RISING:
 		return last + (int64_t)(r % 3 ? 0 : r >> 20 & 0xffff);
 	case INTS_STEPS: /* mostly forward, at times far back */
-		return (int64_t)((uint64_t)last + (r % 50 ? r % 100 * 60 : (uint64_t)-(r >> 40)));
+		return (int64_t)((uint64_t)last + (r % 50 ? r % 100 * 60 : (uint64_t) - (r >> 40)));
 	case INTS_EXTREME:
 		return extreme[r % 7];
 	case INTS_SKEWED:
@@ -67,7 +77,8 @@ static inline double bed_number(uint64_t *random, unsigned kind)
 	}
 }
 
-static inline void bed_strings(struct codec_column *column, uint64_t *random, uint32_t n, unsigned kind)
+static inline void bed_strings(struct codec_column *column, uint64_t *random, uint32_t n,
+			       unsigned kind)
 {
 	uint32_t *offsets = malloc((n + 1) * sizeof(*offsets));
 	size_t cap = 1 << 16, len;
@@ -92,10 +103,11 @@ static inline void bed_column(struct bed *bed, uint32_t c, uint64_t *random, uin
 	struct codec_column *column = &bed->columns[c];
 	unsigned type = bed->schema.type[c], kind = (unsigned)bed_below(random, 64);
 	uint8_t *present = malloc(n);
-	unsigned nulls = c ? (unsigned)bed_below(random, 4) : 0; /* 0, 1: none; 2: some; 3: at times all */
+	unsigned nulls =
+		c ? (unsigned)bed_below(random, 4) : 0; /* 0, 1: none; 2: some; 3: at times all */
 	for (uint32_t i = 0; i < n; i++)
 		present[i] = nulls < 2 || (nulls == 2 ? bed_below(random, 3) != 0 : kind % 3 == 0);
-	*column = (struct codec_column){ .present = nulls ? present : NULL };
+	*column = (struct codec_column){.present = nulls ? present : NULL};
 	if (!nulls)
 		free(present);
 	if (type == CODEC_BYTES) {
@@ -157,10 +169,11 @@ static inline void bed_outputs(const struct bed *bed, uint32_t n, struct codec_o
 {
 	memset(outputs, 0, CODEC_COLUMNS_MAX * sizeof(*outputs));
 	for (uint32_t c = 0; c < bed->schema.columns; c++) {
-		outputs[c] = (struct codec_output){ .type = bed->schema.type[c] };
+		outputs[c] = (struct codec_output){.type = bed->schema.type[c]};
 		outputs[c].present = malloc(n + 1);
 		if (bed->schema.type[c] == CODEC_BYTES) {
-			outputs[c].capacity = bed->columns[c].offsets[bed->n] - bed->columns[c].offsets[0];
+			outputs[c].capacity =
+				bed->columns[c].offsets[bed->n] - bed->columns[c].offsets[0];
 			outputs[c].values = malloc(outputs[c].capacity + 1u);
 			outputs[c].offsets = malloc((n + 1) * sizeof(uint32_t));
 		} else {
@@ -179,8 +192,8 @@ static inline void bed_outputs_free(const struct bed *bed, struct codec_output *
 }
 
 /* Is event i of the outputs event `of` of the bed? */
-static inline bool bed_event_same(const struct bed *bed, const struct codec_output *outputs, uint32_t i,
-				  uint32_t of)
+static inline bool bed_event_same(const struct bed *bed, const struct codec_output *outputs,
+				  uint32_t i, uint32_t of)
 {
 	for (uint32_t c = 0; c < bed->schema.columns; c++) {
 		const struct codec_column *column = &bed->columns[c];
@@ -199,15 +212,16 @@ static inline bool bed_event_same(const struct bed *bed, const struct codec_outp
 				return false;
 		} else if (memcmp((char *)output->values + (size_t)i * bytes,
 				  present ? (const char *)column->values + (size_t)of * bytes
-					  : "\0\0\0\0\0\0\0\0", bytes) != 0) {
+					  : "\0\0\0\0\0\0\0\0",
+				  bytes) != 0) {
 			return false;
 		}
 	}
 	return true;
 }
 
-static inline bool bed_same(const struct bed *bed, const struct codec_output *outputs, uint32_t from,
-			    uint32_t n)
+static inline bool bed_same(const struct bed *bed, const struct codec_output *outputs,
+			    uint32_t from, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
 		if (!bed_event_same(bed, outputs, i, from + i))
@@ -228,7 +242,7 @@ static inline void bed_encode(const struct bed *bed, const struct codec *codec, 
 	struct codec_column columns[CODEC_COLUMNS_MAX];
 	uint32_t n_blocks = (bed->n + each - 1) / each;
 	size_t at = 0;
-	*to = (struct bed_blocks){ .offsets = calloc(n_blocks + 1, sizeof(uint32_t)) };
+	*to = (struct bed_blocks){.offsets = calloc(n_blocks + 1, sizeof(uint32_t))};
 	for (uint32_t b = 0; b < n_blocks; b++) {
 		uint32_t from = b * each, n = bed->n - from < each ? bed->n - from : each;
 		bed_slice(bed, from, columns);
@@ -246,7 +260,7 @@ static inline void bed_encode(const struct bed *bed, const struct codec *codec, 
 		free(out);
 		free(scratch);
 	}
-	to->blocks = (struct codec_blocks){ to->bytes, at, to->offsets, n_blocks };
+	to->blocks = (struct codec_blocks){to->bytes, at, to->offsets, n_blocks};
 }
 
 static inline void bed_blocks_free(struct bed_blocks *blocks)
@@ -256,8 +270,8 @@ static inline void bed_blocks_free(struct bed_blocks *blocks)
 }
 
 /* Decodes with scratch of exactly the size asked for. */
-static inline int bed_decode(const struct codec *codec, const struct codec_blocks *blocks, uint64_t from,
-			     uint64_t count, const struct codec_output *outputs)
+static inline int bed_decode(const struct codec *codec, const struct codec_blocks *blocks,
+			     uint64_t from, uint64_t count, const struct codec_output *outputs)
 {
 	uint64_t events;
 	size_t need;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The codecs' benchmark: logs as columns in order of user and time, cut into blocks of a user's day. */
+/* The codecs' benchmark: logs as columns in order of user and time, cut into blocks of a user's
+ * day. */
 #ifndef TESTS_CODEC_BENCH_H
 #define TESTS_CODEC_BENCH_H
 
@@ -20,9 +21,9 @@ struct log {
 /* Reads DIR/NAME.tsv.zst; false, and a line on standard error, if it cannot be read. */
 bool log_read(struct log *log, const char *dir, const char *name);
 /*
- * n events of a short-video platform; hashed: item ids of 64 bits. The number of videos with so many
- * exposures is the published one, scaled to n events; sparse: all published videos, so that nearly each is
- * seen once.
+ * n events of a short-video platform; hashed: item ids of 64 bits. The number of videos with so
+ * many exposures is the published one, scaled to n events; sparse: all published videos, so that
+ * nearly each is seen once.
  */
 void log_generate(struct log *log, const char *name, uint32_t n, bool sparse, bool hashed);
 void log_free(struct log *log);

@@ -25,7 +25,8 @@ double bench_seconds(void)
 static uint64_t word_at(const struct log *log, uint32_t c, uint32_t i)
 {
 	uint64_t word = 0;
-	memcpy(&word, (const char *)log->columns[c].values + (size_t)i * log_width(log, c), log_width(log, c));
+	memcpy(&word, (const char *)log->columns[c].values + (size_t)i * log_width(log, c),
+	       log_width(log, c));
 	return word;
 }
 
@@ -36,7 +37,8 @@ static size_t bytes_at(const struct log *log, uint32_t c, uint32_t i, const uint
 	return offsets[i + 1] - offsets[i];
 }
 
-/* One event as a length-delimited message: proto3, defaults left out, sint64 where values are negative. */
+/* One event as a length-delimited message: proto3, defaults left out, sint64 where values are
+ * negative. */
 static uint8_t *protobuf_row(const struct log *log, uint32_t i, uint8_t *out)
 {
 	static uint8_t body[1 << 16];
@@ -78,7 +80,8 @@ static size_t row_bound(const struct log *log)
 	for (uint32_t c = 0; c < log->schema.columns; c++)
 		bytes += 12;
 	for (uint32_t c = 0; c < log->schema.columns; c++)
-		for (uint32_t i = 0, most = 0; log->schema.type[c] == CODEC_BYTES && i < log->n; i++) {
+		for (uint32_t i = 0, most = 0; log->schema.type[c] == CODEC_BYTES && i < log->n;
+		     i++) {
 			uint32_t len = log->columns[c].offsets[i + 1] - log->columns[c].offsets[i];
 			bytes += len > most ? len - most : 0;
 			most = len > most ? len : most;
@@ -99,7 +102,8 @@ static uint8_t *protobuf_blocks(const struct log *log, bool compressed, size_t *
 			end = protobuf_row(log, i, end);
 		size_t len = (size_t)(end - block);
 		if (compressed)
-			at += ZSTD_compressCCtx(context, at, ZSTD_compressBound(len), block, len, LEVEL);
+			at += ZSTD_compressCCtx(context, at, ZSTD_compressBound(len), block, len,
+						LEVEL);
 		else
 			memcpy(at, block, len), at += len;
 	}
@@ -119,11 +123,11 @@ double baseline_protobuf(const struct log *log, bool compressed)
 }
 
 /* Parses the rows of a block into arrays; strings as their places. */
-static uint32_t protobuf_parse(const struct log *log, const uint8_t *at, const uint8_t *end, uint64_t **out,
-			       uint32_t i)
+static uint32_t protobuf_parse(const struct log *log, const uint8_t *at, const uint8_t *end,
+			       uint64_t **out, uint32_t i)
 {
 	for (; at < end; i++) {
-		struct reader r = { at + 1, end };
+		struct reader r = {at + 1, end};
 		uint64_t len = reader_varint(&r);
 		const uint8_t *stop = r.at + len;
 		for (uint32_t c = 0; c < log->schema.columns; c++)
@@ -311,8 +315,9 @@ static size_t delta_put(uint8_t *out, const struct log *log, uint32_t c, uint32_
 		for (uint32_t m = 0; m < 4; m++) {
 			unsigned width = 0;
 			for (uint32_t j = m * 32; j < m * 32 + 32 && j < k; j++)
-				width = bit_width(d[j] - (uint64_t)min) > width ? bit_width(d[j] - (uint64_t)min)
-										: width;
+				width = bit_width(d[j] - (uint64_t)min) > width
+						? bit_width(d[j] - (uint64_t)min)
+						: width;
 			widths[m] = (uint8_t)width;
 			uint8_t bits[32 * 8 + 8] = {0};
 			for (uint32_t j = m * 32; j < m * 32 + 32 && j < k; j++)
@@ -333,10 +338,11 @@ static size_t delta_put(uint8_t *out, const struct log *log, uint32_t c, uint32_
 static size_t parquet_column(const struct log *log, uint32_t c)
 {
 	unsigned width = log->schema.type[c] == CODEC_BYTES ? 0 : plain_width(log, c);
-	size_t value = width ? width : row_bound(log), plain = 0, dictionary, delta = 0, delta_z = 0, split = 0;
+	size_t value = width ? width : row_bound(log), plain = 0, dictionary, delta = 0,
+	       delta_z = 0, split = 0;
 	uint8_t *page = malloc(PAGE_ROWS * (value + 16) + 4096);
 	uint32_t *numbers = malloc(log->n * sizeof(*numbers));
-	struct distinct d = { .mask = 63 };
+	struct distinct d = {.mask = 63};
 	while (d.mask < 2 * log->n)
 		d.mask = 2 * d.mask + 1;
 	d.key = calloc((size_t)d.mask + 1, 8);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Sizes and speeds of both codecs on behaviour logs, in blocks of a user's day, beside what they are compared
- * with, all in one run:
+ * Sizes and speeds of both codecs on behaviour logs, in blocks of a user's day, beside what they
+ *are compared with, all in one run:
  *
  *	bench_codec [--data DIR] [--log NAME] [--events N] [--rounds R] [--describe]
  *
- * DIR has the logs (default: THERMO_DATA/behaviours); N: events of the generated logs; NAME: only this one
- * (the only way to short_video_sparse). What counts as cold size: blocks,
- * the model, and two bytes of a directory for each block. Exit status 1 if a value decodes wrongly.
+ * DIR has the logs (default: THERMO_DATA/behaviours); N: events of the generated logs; NAME: only
+ *this one (the only way to short_video_sparse). What counts as cold size: blocks, the model, and
+ *two bytes of a directory for each block. Exit status 1 if a value decodes wrongly.
  */
 #include "tests/codec/bench.h"
 #include "tests/codec/memory.h"
@@ -50,7 +50,8 @@ static void slice(const struct log *log, uint32_t from, struct codec_column *col
 		if (log->schema.type[c] == CODEC_BYTES)
 			columns[c].offsets += from;
 		else
-			columns[c].values = (const char *)columns[c].values + (size_t)from * log_width(log, c);
+			columns[c].values =
+				(const char *)columns[c].values + (size_t)from * log_width(log, c);
 	}
 }
 
@@ -61,8 +62,8 @@ static size_t encode_all(const struct log *log, struct coded *coded)
 		struct codec_column columns[LOG_COLUMNS_MAX];
 		size_t len;
 		slice(log, coded->starts[b], columns);
-		if (codec_encode(&coded->codec, columns, coded->starts[b + 1] - coded->starts[b], coded->scratch,
-				 coded->bytes + at, &len))
+		if (codec_encode(&coded->codec, columns, coded->starts[b + 1] - coded->starts[b],
+				 coded->scratch, coded->bytes + at, &len))
 			exit(EXIT_FAILURE);
 		at += len;
 		coded->offsets[b + 1] = (uint32_t)at;
@@ -112,18 +113,21 @@ static void coded_free(struct coded *coded)
 	free(coded->scratch);
 }
 
-static bool outputs_same(const struct log *log, const struct codec_output *outputs, uint32_t from, uint32_t n)
+static bool outputs_same(const struct log *log, const struct codec_output *outputs, uint32_t from,
+			 uint32_t n)
 {
 	for (uint32_t c = 0; c < log->schema.columns; c++) {
 		const struct codec_column *column = &log->columns[c];
 		if (log->schema.type[c] != CODEC_BYTES) {
 			size_t width = log_width(log, c);
-			if (memcmp(outputs[c].values, (const char *)column->values + from * width, n * width) != 0)
+			if (memcmp(outputs[c].values, (const char *)column->values + from * width,
+				   n * width) != 0)
 				return false;
 			continue;
 		}
 		for (uint32_t i = 0; i <= n; i++)
-			if (outputs[c].offsets[i] != column->offsets[from + i] - column->offsets[from])
+			if (outputs[c].offsets[i] !=
+			    column->offsets[from + i] - column->offsets[from])
 				return false;
 		if (memcmp(outputs[c].values, (const char *)column->values + column->offsets[from],
 			   outputs[c].offsets[n]) != 0)
@@ -133,17 +137,22 @@ static bool outputs_same(const struct log *log, const struct codec_output *outpu
 }
 
 /* Decodes all blocks in batches; with `check`, compares. */
-static void decode_all(const struct log *log, const struct coded *coded, const struct codec_output *outputs,
-		       uint8_t *scratch, size_t room, bool check)
+static void decode_all(const struct log *log, const struct coded *coded,
+		       const struct codec_output *outputs, uint8_t *scratch, size_t room,
+		       bool check)
 {
 	for (uint32_t b = 0, end; b < coded->blocks; b = end) {
-		for (end = b + 1; end < coded->blocks && coded->starts[end + 1] - coded->starts[b] <= BATCH_EVENTS; end++)
+		for (end = b + 1; end < coded->blocks &&
+				  coded->starts[end + 1] - coded->starts[b] <= BATCH_EVENTS;
+		     end++)
 			;
-		struct codec_blocks blocks = { coded->bytes, coded->offsets[coded->blocks], coded->offsets + b, end - b };
+		struct codec_blocks blocks = {coded->bytes, coded->offsets[coded->blocks],
+					      coded->offsets + b, end - b};
 		uint32_t from = coded->starts[b], n = coded->starts[end] - from;
 		int rc = codec_decode(&coded->codec, &blocks, 0, n, outputs, scratch, room);
 		if (rc || (check && !outputs_same(log, outputs, from, n))) {
-			fprintf(stderr, "bench_codec: %s: events %u to %u decode wrongly (%d)\n", log->name, from, from + n, rc);
+			fprintf(stderr, "bench_codec: %s: events %u to %u decode wrongly (%d)\n",
+				log->name, from, from + n, rc);
 			exit(EXIT_FAILURE);
 		}
 	}
@@ -154,13 +163,16 @@ static double decode_log(const struct log *log, const struct coded *coded, int r
 	struct codec_output outputs[LOG_COLUMNS_MAX] = {0};
 	uint32_t most = BATCH_EVENTS;
 	double seconds[ROUNDS_MAX];
-	struct codec_blocks blocks = { coded->bytes, coded->offsets[coded->blocks], coded->offsets, coded->blocks };
+	struct codec_blocks blocks = {coded->bytes, coded->offsets[coded->blocks], coded->offsets,
+				      coded->blocks};
 	uint64_t events;
 	size_t room;
 	if (codec_measure(&coded->codec, &blocks, &events, &room) || events != log->n)
 		exit(EXIT_FAILURE);
 	for (uint32_t b = 0; b < coded->blocks; b++)
-		most = coded->starts[b + 1] - coded->starts[b] > most ? coded->starts[b + 1] - coded->starts[b] : most;
+		most = coded->starts[b + 1] - coded->starts[b] > most
+			       ? coded->starts[b + 1] - coded->starts[b]
+			       : most;
 	for (uint32_t c = 0; c < log->schema.columns; c++) {
 		outputs[c].type = log->schema.type[c];
 		outputs[c].capacity = log->schema.type[c] == CODEC_BYTES ? 200 * most : 0;
@@ -184,7 +196,8 @@ static double decode_log(const struct log *log, const struct coded *coded, int r
 
 static void measure_hot(const struct log *log, struct result *result, int rounds)
 {
-	struct coded coded = { .codec = { &log->schema, NULL }, .starts = log->starts, .blocks = log->blocks };
+	struct coded coded = {
+		.codec = {&log->schema, NULL}, .starts = log->starts, .blocks = log->blocks};
 	encode_log(log, &coded, rounds);
 	result->hot = (double)coded.offsets[coded.blocks] / log->n;
 	result->hot_encode = log->n / coded.seconds / 1e6;
@@ -203,12 +216,14 @@ static void measure_hot(const struct log *log, struct result *result, int rounds
 	free(starts);
 }
 
-static void measure_cold(const struct log *log, struct result *result, const struct settings *settings)
+static void measure_cold(const struct log *log, struct result *result,
+			 const struct settings *settings)
 {
 	struct test_memory counts;
 	struct codec_memory memory = test_memory(&counts);
-	struct model_sample sample = { log->columns, log->starts, log->blocks };
-	struct coded coded = { .codec = { &log->schema, NULL }, .starts = log->starts, .blocks = log->blocks };
+	struct model_sample sample = {log->columns, log->starts, log->blocks};
+	struct coded coded = {
+		.codec = {&log->schema, NULL}, .starts = log->starts, .blocks = log->blocks};
 	struct model *model;
 	uint8_t *bytes;
 	size_t len;
@@ -219,7 +234,8 @@ static void measure_cold(const struct log *log, struct result *result, const str
 	if (settings->describe) {
 		char text[4096];
 		(void)model_describe(model, text, sizeof(text));
-		printf("%s: model of %zu bytes, %.1f s\n%s\n", log->name, len, bench_seconds() - begin, text);
+		printf("%s: model of %zu bytes, %.1f s\n%s\n", log->name, len,
+		       bench_seconds() - begin, text);
 	}
 	coded.codec.model = model;
 	encode_log(log, &coded, settings->rounds);
@@ -235,7 +251,7 @@ static void measure_cold(const struct log *log, struct result *result, const str
 
 static void measure(const struct log *log, struct result *result, const struct settings *settings)
 {
-	*result = (struct result){ .name = log->name, .n = log->n, .blocks = log->blocks };
+	*result = (struct result){.name = log->name, .n = log->n, .blocks = log->blocks};
 	result->protobuf = baseline_protobuf(log, false);
 	result->protobuf_zstd = baseline_protobuf(log, true);
 	result->parquet = baseline_parquet(log);
@@ -250,25 +266,29 @@ static void print_results(const struct result *results, int n)
 {
 	double rows = 0, columns = 0;
 	printf("Bytes an event, without the user's id; blocks of a user's day\n\n");
-	printf("%-24s %8s %7s %8s %8s %8s %7s %6s %6s  %6s %8s %8s %8s\n", "log", "events", "a block", "protobuf",
-	       "+zstd-3", "parquet", "entropy", "hot", "cold", "model", "-rows", "-parquet", "+entropy");
+	printf("%-24s %8s %7s %8s %8s %8s %7s %6s %6s  %6s %8s %8s %8s\n", "log", "events",
+	       "a block", "protobuf", "+zstd-3", "parquet", "entropy", "hot", "cold", "model",
+	       "-rows", "-parquet", "+entropy");
 	for (int i = 0; i < n; i++) {
 		const struct result *r = &results[i];
 		rows += 1 - r->cold / r->protobuf_zstd;
 		columns += 1 - r->cold / r->parquet;
-		printf("%-24s %8u %7.1f %8.2f %8.2f %8.2f %7.2f %6.2f %6.2f  %6.3f %7.1f%% %7.1f%% %7.1f%%\n", r->name,
-		       r->n, (double)r->n / r->blocks, r->protobuf, r->protobuf_zstd, r->parquet, r->entropy,
-		       r->hot, r->cold, r->model, 100 * (1 - r->cold / r->protobuf_zstd),
-		       100 * (1 - r->cold / r->parquet), 100 * (r->cold / r->entropy - 1));
+		printf("%-24s %8u %7.1f %8.2f %8.2f %8.2f %7.2f %6.2f %6.2f  %6.3f %7.1f%% %7.1f%% "
+		       "%7.1f%%\n",
+		       r->name, r->n, (double)r->n / r->blocks, r->protobuf, r->protobuf_zstd,
+		       r->parquet, r->entropy, r->hot, r->cold, r->model,
+		       100 * (1 - r->cold / r->protobuf_zstd), 100 * (1 - r->cold / r->parquet),
+		       100 * (r->cold / r->entropy - 1));
 	}
 	printf("%-24s %89s %7.1f%% %7.1f%%\n\n", "mean", "", 100 * rows / n, 100 * columns / n);
 	printf("Millions of events a second, one core, all columns (%s)\n\n", codec_isa());
-	printf("%-24s %9s %9s %9s %9s %9s %9s %9s\n", "log", "protobuf", "zstd+pb", "hot dec", "hot 4096", "hot enc",
-	       "cold dec", "cold enc");
+	printf("%-24s %9s %9s %9s %9s %9s %9s %9s\n", "log", "protobuf", "zstd+pb", "hot dec",
+	       "hot 4096", "hot enc", "cold dec", "cold enc");
 	for (int i = 0; i < n; i++) {
 		const struct result *r = &results[i];
-		printf("%-24s %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", r->name, r->parse, r->zstd_parse,
-		       r->hot_decode, r->hot_large, r->hot_encode, r->cold_decode, r->cold_encode);
+		printf("%-24s %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", r->name, r->parse,
+		       r->zstd_parse, r->hot_decode, r->hot_large, r->hot_encode, r->cold_decode,
+		       r->cold_encode);
 	}
 }
 
@@ -293,9 +313,10 @@ static bool parse(int argc, char **argv, struct settings *settings)
 
 int main(int argc, char **argv)
 {
-	static const char *const names[] = { "ml_latest_small", "online_retail", "obd_men", "short_video",
-					     "short_video_ids", "short_video_sparse" };
-	struct settings settings = { .events = 1000000, .rounds = 7 };
+	static const char *const names[] = {"ml_latest_small", "online_retail",
+					    "obd_men",         "short_video",
+					    "short_video_ids", "short_video_sparse"};
+	struct settings settings = {.events = 1000000, .rounds = 7};
 	struct result results[5];
 	char folder[4096];
 	int n = 0;
@@ -305,7 +326,8 @@ int main(int argc, char **argv)
 		settings.data = folder;
 	}
 	if (!parse(argc, argv, &settings)) {
-		fprintf(stderr, "usage: bench_codec [--data DIR] [--log NAME] [--events N] [--rounds R] [--describe]\n");
+		fprintf(stderr, "usage: bench_codec [--data DIR] [--log NAME] [--events N] "
+				"[--rounds R] [--describe]\n");
 		return EXIT_FAILURE;
 	}
 	for (int i = 0; i < 6; i++) {

@@ -16,9 +16,9 @@ static const struct {
 	unsigned n;
 	enum field field[9];
 } files[] = {
-	{ "ml_latest_small", 5, { USER, SECONDS, NUMBER, ENUM, REAL4 } },
-	{ "online_retail", 8, { USER, SECONDS, TEXT, ENUM, NUMBER, REAL, TEXT, TEXT } },
-	{ "obd_men", 9, { USER, SECONDS, NUMBER, ENUM, MICROSECONDS, NUMBER, REAL, ENUM, VECTOR } },
+	{"ml_latest_small", 5, {USER, SECONDS, NUMBER, ENUM, REAL4}},
+	{"online_retail", 8, {USER, SECONDS, TEXT, ENUM, NUMBER, REAL, TEXT, TEXT}},
+	{"obd_men", 9, {USER, SECONDS, NUMBER, ENUM, MICROSECONDS, NUMBER, REAL, ENUM, VECTOR}},
 };
 
 /* An event while it is read: its fields' text. */
@@ -108,7 +108,8 @@ static int64_t enumerate(const struct row *row, unsigned f, const char **known, 
 	return (*n)++;
 }
 
-static void fill_column(struct log *log, uint32_t c, const struct row *rows, unsigned f, enum field field)
+static void fill_column(struct log *log, uint32_t c, const struct row *rows, unsigned f,
+			enum field field)
 {
 	struct codec_column *column = &log->columns[c];
 	uint64_t *words = must(malloc((size_t)log->n * 8 + 8));
@@ -122,11 +123,14 @@ static void fill_column(struct log *log, uint32_t c, const struct row *rows, uns
 			((float *)words)[i] = strtof(text, NULL);
 		else
 			words[i] = field == SECONDS ? (uint64_t)rows[i].time
-				   : field == ENUM  ? (uint64_t)enumerate(&rows[i], f, known, &n_known)
-						    : (uint64_t)strtoll(text, NULL, 10);
+				   : field == ENUM
+					   ? (uint64_t)enumerate(&rows[i], f, known, &n_known)
+					   : (uint64_t)strtoll(text, NULL, 10);
 		log->is_signed[c] |= field == NUMBER && (int64_t)words[i] < 0;
 	}
-	log->schema.type[c] = field == REAL ? CODEC_DOUBLE : field == REAL4 ? CODEC_FLOAT : CODEC_INT64;
+	log->schema.type[c] = field == REAL    ? CODEC_DOUBLE
+			      : field == REAL4 ? CODEC_FLOAT
+					       : CODEC_INT64;
 	column->values = words;
 }
 
@@ -174,7 +178,7 @@ bool log_read(struct log *log, const char *dir, const char *name)
 	for (size_t i = 0; i < len; i++)
 		lines += text[i] == '\n';
 	struct row *rows = must(calloc(lines + 1, sizeof(*rows)));
-	*log = (struct log){ .name = name, .n = split_rows(text, files[k].field, files[k].n, rows) };
+	*log = (struct log){.name = name, .n = split_rows(text, files[k].field, files[k].n, rows)};
 	qsort(rows, log->n, sizeof(*rows), by_user_and_time);
 	bool micro = false;
 	for (unsigned f = 0; f < files[k].n; f++) {
@@ -190,7 +194,8 @@ bool log_read(struct log *log, const char *dir, const char *name)
 	int64_t day = micro ? INT64_C(86400000000) : 86400;
 	log->starts = must(calloc((size_t)log->n + 1, sizeof(uint32_t)));
 	for (uint32_t i = 0; i < log->n; i++)
-		if (!i || rows[i].user != rows[i - 1].user || rows[i].time / day != rows[i - 1].time / day)
+		if (!i || rows[i].user != rows[i - 1].user ||
+		    rows[i].time / day != rows[i - 1].time / day)
 			log->starts[log->blocks++] = i;
 	log->starts[log->blocks] = log->n;
 	free(rows);
@@ -209,29 +214,31 @@ void log_free(struct log *log)
 
 /* ---- The short-video log ---- */
 
-/* How many videos have exactly c exposures, and the gaps in ms between a user's batches, as published. */
+/* How many videos have exactly c exposures, and the gaps in ms between a user's batches, as
+ * published. */
 static const double exposures[][2] = {
-	{ 1, 17306814 }, { 2, 4341464 }, { 3, 2153872 }, { 4, 1371751 }, { 5, 941513 }, { 7, 533632 },
-	{ 10, 287324 },  { 15, 142480 }, { 20, 88412 },  { 30, 43773 },  { 50, 18109 }, { 100, 5273 },
-	{ 200, 1440 },   { 500, 247 },   { 1000, 34 },   { 2000, 5 },    { 60000, 0.002 },
+	{1, 17306814}, {2, 4341464}, {3, 2153872}, {4, 1371751}, {5, 941513},    {7, 533632},
+	{10, 287324},  {15, 142480}, {20, 88412},  {30, 43773},  {50, 18109},    {100, 5273},
+	{200, 1440},   {500, 247},   {1000, 34},   {2000, 5},    {60000, 0.002},
 };
 static const double gaps[][3] = {
-	{ 1e3, 1e4, 5.18 },    { 1e4, 6e4, 17.75 },    { 6e4, 3e5, 21.06 },
-	{ 3e5, 1.8e6, 7.44 },  { 1.8e6, 7.2e6, 2.19 }, { 7.2e6, 8.64e7, 1.88 },
+	{1e3, 1e4, 5.18},   {1e4, 6e4, 17.75},    {6e4, 3e5, 21.06},
+	{3e5, 1.8e6, 7.44}, {1.8e6, 7.2e6, 2.19}, {7.2e6, 8.64e7, 1.88},
 };
 #define EVENTS_PUBLISHED 322278385.0
 #define KNOTS (sizeof(exposures) / sizeof(exposures[0]))
 #define CLASSES 400u /* log-spaced numbers of exposures */
 #define DAYS 30u     /* a video is in use for days after its birth: drift */
 #define GENRES 60u
-#define TRIES 4      /* at a video of a genre that the user likes: taste */
+#define TRIES 4 /* at a video of a genre that the user likes: taste */
 
 struct catalogue {
 	double sum[CLASSES]; /* of events, up to and with the class */
 	uint64_t base[CLASSES], videos[CLASSES];
 };
 
-/* scale: of the published log's videos; so many times its events give each as many exposures as published. */
+/* scale: of the published log's videos; so many times its events give each as many exposures as
+ * published. */
 static void catalogue_make(struct catalogue *catalogue, double scale)
 {
 	double total = 0, last = 0;
@@ -242,8 +249,10 @@ static void catalogue_make(struct catalogue *catalogue, double scale)
 			unsigned j = 1;
 			while (j < KNOTS - 1 && exposures[j][0] < x)
 				j++;
-			double f = log(x / exposures[j - 1][0]) / log(exposures[j][0] / exposures[j - 1][0]);
-			double videos = exposures[j - 1][1] * pow(exposures[j][1] / exposures[j - 1][1], f);
+			double f = log(x / exposures[j - 1][0]) /
+				   log(exposures[j][0] / exposures[j - 1][0]);
+			double videos =
+				exposures[j - 1][1] * pow(exposures[j][1] / exposures[j - 1][1], f);
 			count += videos;
 			total += videos * x;
 		}
@@ -261,7 +270,8 @@ static double normal(uint64_t *random)
 	return sqrt(-2 * log(1 - u)) * cos(6.283185307179586 * v);
 }
 
-static uint64_t draw_video(const struct catalogue *catalogue, uint64_t *random, uint64_t user, unsigned day)
+static uint64_t draw_video(const struct catalogue *catalogue, uint64_t *random, uint64_t user,
+			   unsigned day)
 {
 	uint64_t video = 0;
 	for (int i = 0; i < TRIES; i++) {
@@ -276,8 +286,10 @@ static uint64_t draw_video(const struct catalogue *catalogue, uint64_t *random, 
 		}
 		/* Born some days ago, most often few. */
 		unsigned age = (unsigned)(-2 * log(1 - mix_unit(mix_next(random))));
-		uint64_t each = catalogue->videos[lo] / DAYS + 1, born = (day + DAYS - age % DAYS) % DAYS;
-		video = catalogue->base[lo] + (mix_next(random) % each * DAYS + born) % catalogue->videos[lo];
+		uint64_t each = catalogue->videos[lo] / DAYS + 1,
+			 born = (day + DAYS - age % DAYS) % DAYS;
+		video = catalogue->base[lo] +
+			(mix_next(random) % each * DAYS + born) % catalogue->videos[lo];
 		uint64_t genre = mix64(video) % 3000 % GENRES;
 		if (mix64(user * GENRES + genre) % 8 == 0)
 			break;
@@ -298,8 +310,8 @@ static int64_t draw_gap(uint64_t *random)
 
 static int64_t draw_action(uint64_t *random)
 {
-	static const int64_t action[] = { 0, 1, 3, 5, 9, 17, 33, 65 };
-	static const double upto[] = { .60, .72, .97, .983, .991, .995, .999, 1 };
+	static const int64_t action[] = {0, 1, 3, 5, 9, 17, 33, 65};
+	static const double upto[] = {.60, .72, .97, .983, .991, .995, .999, 1};
 	double x = mix_unit(mix_next(random));
 	unsigned k = 0;
 	while (k < 7 && x >= upto[k])
@@ -313,8 +325,10 @@ void log_generate(struct log *log, const char *name, uint32_t n, bool sparse, bo
 	uint64_t random = 20261127;
 	int64_t *column[5];
 	catalogue_make(&catalogue, sparse ? 1 : n / EVENTS_PUBLISHED);
-	*log = (struct log){ .name = name, .n = n,
-			     .schema = { 5, { CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_INT64 } } };
+	*log = (struct log){
+		.name = name,
+		.n = n,
+		.schema = {5, {CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_INT64}}};
 	log->starts = must(calloc((size_t)n + 1, sizeof(uint32_t)));
 	for (int c = 0; c < 5; c++)
 		log->columns[c].values = column[c] = must(malloc((size_t)n * 8));
@@ -323,7 +337,8 @@ void log_generate(struct log *log, const char *name, uint32_t n, bool sparse, bo
 	for (uint64_t i = 0, user = 0; i < n; i++) {
 		if (!left) {
 			user++;
-			left = (uint32_t)fmin(fmax(8600 * exp(0.82 * normal(&random)), 100), 228000);
+			left = (uint32_t)fmin(fmax(8600 * exp(0.82 * normal(&random)), 100),
+					      228000);
 			time = INT64_C(1649351999602) + (int64_t)(mix_next(&random) % 86400000);
 			day = -1;
 		}
@@ -335,8 +350,9 @@ void log_generate(struct log *log, const char *name, uint32_t n, bool sparse, bo
 		uint64_t video = draw_video(&catalogue, &random, user, (unsigned)(day % DAYS));
 		int64_t action = draw_action(&random);
 		/* Of the logarithm: medians of 14 and 1.5 seconds. */
-		double dwell = action ? exp(9.547 + normal(&random))
-				      : mix_unit(mix_next(&random)) < .45 ? 0 : exp(7.313 + normal(&random));
+		double dwell = action                              ? exp(9.547 + normal(&random))
+			       : mix_unit(mix_next(&random)) < .45 ? 0
+								   : exp(7.313 + normal(&random));
 		column[0][i] = time;
 		/* Ids are in no order of popularity: a bijection of the catalogue's range. */
 		column[1][i] = (int64_t)(hashed ? mix64(video) : video * 2654435761 % 33554393);

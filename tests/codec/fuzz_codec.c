@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libFuzzer target: the hot decoder, the cold decoder and the reader of models on any bytes. Byte 0 chooses
- * which, byte 1 the schema and what is asked for; the rest is the block, the model, or (bytes of a model
- * before compression, with a length in front) both. Built with -Dfuzz=true and clang; tests/codec/corpus has seeds.
+ * libFuzzer target: the hot decoder, the cold decoder and the reader of models on any bytes. Byte 0
+ * chooses which, byte 1 the schema and what is asked for; the rest is the block, the model, or
+ * (bytes of a model before compression, with a length in front) both. Built with -Dfuzz=true and
+ * clang; tests/codec/corpus has seeds.
  */
 #include "alloc/check.h"
 #include "tests/codec/memory.h"
@@ -16,10 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define CAPACITY 65536u
 
 static const struct codec_schema schemas[4] = {
-	{ 2, { CODEC_INT64, CODEC_INT64 } },
-	{ 5, { CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_DOUBLE, CODEC_BYTES } },
-	{ 4, { CODEC_INT64, CODEC_BYTES, CODEC_FLOAT, CODEC_BYTES } },
-	{ 6, { CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_FLOAT } },
+	{2, {CODEC_INT64, CODEC_INT64}},
+	{5, {CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_DOUBLE, CODEC_BYTES}},
+	{4, {CODEC_INT64, CODEC_BYTES, CODEC_FLOAT, CODEC_BYTES}},
+	{6, {CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_INT64, CODEC_FLOAT}},
 };
 
 /* The model that cold blocks are decoded against: of events from a fixed seed. */
@@ -54,17 +55,19 @@ static struct model *fixed_model(unsigned which)
 								     : (void *)words[c];
 		columns[c].offsets = offsets;
 	}
-	struct model_sample sample = { columns, starts, 16 };
+	struct model_sample sample = {columns, starts, 16};
 	check(!model_build(schema, &sample, &memory, &bytes, &len));
 	check(!model_open(schema, bytes, len, true, &memory, &models[which]));
 	memory.free(memory.context, bytes, len);
 	return models[which];
 }
 
-static void outputs_check(const struct codec_schema *schema, const struct codec_output *outputs, uint64_t n)
+static void outputs_check(const struct codec_schema *schema, const struct codec_output *outputs,
+			  uint64_t n)
 {
 	for (uint32_t c = 0; c < schema->columns; c++)
-		for (uint64_t i = 0; outputs[c].values && schema->type[c] == CODEC_BYTES && i < n; i++)
+		for (uint64_t i = 0; outputs[c].values && schema->type[c] == CODEC_BYTES && i < n;
+		     i++)
 			check(outputs[c].offsets[i] <= outputs[c].offsets[i + 1] &&
 			      outputs[c].offsets[i + 1] <= outputs[c].capacity);
 }
@@ -72,8 +75,9 @@ static void outputs_check(const struct codec_schema *schema, const struct codec_
 /* Decodes the bytes as two blocks, cut at `cut`, or as one. */
 static void decode(const struct codec *codec, const uint8_t *bytes, size_t size, uint8_t how)
 {
-	uint32_t cut = size ? how % (uint32_t)size : 0, offsets[3] = { 0, cut, (uint32_t)size };
-	struct codec_blocks blocks = { bytes, size, how & 1 ? offsets : offsets + 1, how & 1 ? 2 : 1 };
+	uint32_t cut = size ? how % (uint32_t)size : 0, offsets[3] = {0, cut, (uint32_t)size};
+	struct codec_blocks blocks = {bytes, size, how & 1 ? offsets : offsets + 1,
+				      how & 1 ? 2 : 1};
 	struct codec_output outputs[6] = {0};
 	uint64_t events;
 	size_t need;
@@ -83,12 +87,14 @@ static void decode(const struct codec *codec, const uint8_t *bytes, size_t size,
 		return;
 	uint64_t from = how % 3 ? 0 : events / 3, n = how % 5 ? events - from : (events - from) / 2;
 	for (uint32_t c = 0; c < codec->schema->columns; c++) {
-		outputs[c].type = codec->schema->type[c] == CODEC_BYTES ? CODEC_BYTES : (uint8_t)(how + c) % 3;
+		outputs[c].type = codec->schema->type[c] == CODEC_BYTES ? CODEC_BYTES
+									: (uint8_t)(how + c) % 3;
 		outputs[c].capacity = CAPACITY;
 		outputs[c].offsets = malloc((n + 1) * sizeof(uint32_t));
 		outputs[c].present = malloc(n + 1);
 		if (how % 7 != c)
-			outputs[c].values = malloc(codec->schema->type[c] == CODEC_BYTES ? CAPACITY : n * 8 + 1);
+			outputs[c].values = malloc(
+				codec->schema->type[c] == CODEC_BYTES ? CAPACITY : n * 8 + 1);
 	}
 	void *scratch;
 	check(!posix_memalign(&scratch, 64, need + 1));
@@ -104,14 +110,17 @@ static void decode(const struct codec *codec, const uint8_t *bytes, size_t size,
 	}
 }
 
-/* A model of these bytes, compressed here so that the fuzzer reaches what is inside; then decodes with it. */
-static void model_try(const struct codec_schema *schema, const uint8_t *bytes, size_t size, bool raw, uint8_t how)
+/* A model of these bytes, compressed here so that the fuzzer reaches what is inside; then decodes
+ * with it. */
+static void model_try(const struct codec_schema *schema, const uint8_t *bytes, size_t size,
+		      bool raw, uint8_t how)
 {
 	struct test_memory counts;
 	struct codec_memory memory = test_memory(&counts);
 	struct model *model;
 	counts.limit = (size_t)64 << 20;
-	size_t inner = size > 2 ? (size_t)bytes[0] | (size_t)bytes[1] << 8 : 0, cap = ZSTD_compressBound(size) + 16;
+	size_t inner = size > 2 ? (size_t)bytes[0] | (size_t)bytes[1] << 8 : 0,
+	       cap = ZSTD_compressBound(size) + 16;
 	inner = size > 2 && inner > size - 2 ? size - 2 : inner;
 	uint8_t *packed = malloc(cap), *at = packed;
 	*at++ = 1;
@@ -123,7 +132,7 @@ static void model_try(const struct codec_schema *schema, const uint8_t *bytes, s
 	check(!rc || rc == -EILSEQ || rc == -EPROTO || rc == -ENOMEM);
 	check((rc != 0) == (model == NULL));
 	if (model && raw) {
-		struct codec codec = { schema, model };
+		struct codec codec = {schema, model};
 		uint8_t *block = malloc(size - 2 - inner + 1);
 		memcpy(block, bytes + 2 + inner, size - 2 - inner);
 		decode(&codec, block, size - 2 - inner, how);
@@ -136,11 +145,11 @@ static void model_try(const struct codec_schema *schema, const uint8_t *bytes, s
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const isas[] = { "base", "avx2", "avx512" };
+	static const char *const isas[] = {"base", "avx2", "avx512"};
 	if (size < 2)
 		return 0;
 	const struct codec_schema *schema = &schemas[data[1] % 4];
-	struct codec codec = { schema, data[0] % 4 == 1 ? fixed_model(data[1] % 4) : NULL };
+	struct codec codec = {schema, data[0] % 4 == 1 ? fixed_model(data[1] % 4) : NULL};
 	/* A copy of the exact size, so that reading past the end is seen. */
 	uint8_t *copy = malloc(size - 2 ? size - 2 : 1);
 	memcpy(copy, data + 2, size - 2);

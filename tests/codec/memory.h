@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Models' memory for tests and the benchmark: libc's, of which the n-th piece can be made to fail. */
+/* Models' memory for tests and the benchmark: libc's, of which the n-th piece can be made to fail.
+ */
 #ifndef TESTS_CODEC_MEMORY_H
 #define TESTS_CODEC_MEMORY_H
 
@@ -17,8 +18,8 @@ static inline void *test_alloc(void *context, size_t bytes)
 {
 	struct test_memory *memory = context;
 	void *start;
-	if ((memory->limit && bytes > memory->limit) || (memory->fail >= 0 && memory->fail-- == 0) ||
-	    posix_memalign(&start, 64, bytes))
+	if ((memory->limit && bytes > memory->limit) ||
+	    (memory->fail >= 0 && memory->fail-- == 0) || posix_memalign(&start, 64, bytes))
 		return NULL;
 	memory->out += bytes;
 	return start;
@@ -33,8 +34,8 @@ static inline void test_free(void *context, void *start, size_t bytes)
 
 static inline struct codec_memory test_memory(struct test_memory *memory)
 {
-	*memory = (struct test_memory){ .fail = -1 };
-	return (struct codec_memory){ test_alloc, test_free, memory };
+	*memory = (struct test_memory){.fail = -1};
+	return (struct codec_memory){test_alloc, test_free, memory};
 }
 
 #endif

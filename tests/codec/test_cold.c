@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The cold codec: models of all blocks and of a sample, round trips, ranges, damage, failing memory. */
+/* The cold codec: models of all blocks and of a sample, round trips, ranges, damage, failing
+ * memory. */
 #include "tests/codec/bed.h"
 #include "tests/codec/memory.h"
 
-static const char *const isas[] = { "base", "avx2", "avx512" };
+static const char *const isas[] = {"base", "avx2", "avx512"};
 
 /* A model, and the bed's blocks coded with it. */
 struct cold_bed {
@@ -19,7 +20,8 @@ struct cold_bed {
 };
 
 /* Builds of events [0, sampled). */
-static void cold_make(struct cold_bed *cold, uint64_t *random, uint32_t n, uint32_t each, uint32_t sampled)
+static void cold_make(struct cold_bed *cold, uint64_t *random, uint32_t n, uint32_t each,
+		      uint32_t sampled)
 {
 	uint32_t starts[2000], blocks = 0;
 	bed_make(&cold->bed, random, n);
@@ -31,11 +33,14 @@ static void cold_make(struct cold_bed *cold, uint64_t *random, uint32_t n, uint3
 		uint32_t end = starts[blocks] + each;
 		starts[++blocks] = end < sampled ? end : sampled;
 	}
-	struct model_sample sample = { cold->bed.columns, starts, blocks };
-	CU_ASSERT_EQUAL_FATAL(model_build(&cold->bed.schema, &sample, &cold->memory, &cold->bytes, &cold->len), 0);
-	CU_ASSERT_EQUAL_FATAL(model_open(&cold->bed.schema, cold->bytes, cold->len, true, &cold->memory,
-					 &cold->model), 0);
-	cold->codec = (struct codec){ &cold->bed.schema, cold->model };
+	struct model_sample sample = {cold->bed.columns, starts, blocks};
+	CU_ASSERT_EQUAL_FATAL(
+		model_build(&cold->bed.schema, &sample, &cold->memory, &cold->bytes, &cold->len),
+		0);
+	CU_ASSERT_EQUAL_FATAL(model_open(&cold->bed.schema, cold->bytes, cold->len, true,
+					 &cold->memory, &cold->model),
+			      0);
+	cold->codec = (struct codec){&cold->bed.schema, cold->model};
 	bed_encode(&cold->bed, &cold->codec, each, &cold->blocks);
 }
 
@@ -51,7 +56,7 @@ static void cold_free(struct cold_bed *cold)
 
 static uint32_t some_events(uint64_t *random)
 {
-	static const uint32_t sizes[] = { 1, 2, 3, 14, 64, 65, 200, 500, 1500, 3000 };
+	static const uint32_t sizes[] = {1, 2, 3, 14, 64, 65, 200, 500, 1500, 3000};
 	return sizes[bed_below(random, SUITE_COUNT(sizes))];
 }
 
@@ -62,7 +67,8 @@ static void check_all(const struct cold_bed *cold)
 	for (unsigned i = 0; i < SUITE_COUNT(isas); i++) {
 		if (codec_isa_set(isas[i]))
 			continue;
-		CU_ASSERT_EQUAL_FATAL(bed_decode(&cold->codec, &cold->blocks.blocks, 0, cold->bed.n, outputs), 0);
+		CU_ASSERT_EQUAL_FATAL(
+			bed_decode(&cold->codec, &cold->blocks.blocks, 0, cold->bed.n, outputs), 0);
 		CU_ASSERT_FATAL(bed_same(&cold->bed, outputs, 0, cold->bed.n));
 	}
 	(void)codec_isa_set(NULL);
@@ -74,7 +80,8 @@ static void decode_random_columns_same(void)
 	uint64_t random = suite_seed();
 	for (int round = 0; round < 30; round++) {
 		struct cold_bed cold;
-		uint32_t n = some_events(&random), each = 2 + n / 1000 + (uint32_t)bed_below(&random, n);
+		uint32_t n = some_events(&random),
+			 each = 2 + n / 1000 + (uint32_t)bed_below(&random, n);
 		cold_make(&cold, &random, n, each, n);
 		check_all(&cold);
 		cold_free(&cold);
@@ -87,8 +94,10 @@ static void decode_model_of_a_sample_same(void)
 	uint64_t random = suite_seed();
 	for (int round = 0; round < 30; round++) {
 		struct cold_bed cold;
-		uint32_t n = some_events(&random), each = 2 + n / 1000 + (uint32_t)bed_below(&random, n);
-		cold_make(&cold, &random, n, each, 1 + (uint32_t)bed_below(&random, n < 20 ? n : n / 10));
+		uint32_t n = some_events(&random),
+			 each = 2 + n / 1000 + (uint32_t)bed_below(&random, n);
+		cold_make(&cold, &random, n, each,
+			  1 + (uint32_t)bed_below(&random, n < 20 ? n : n / 10));
 		check_all(&cold);
 		cold_free(&cold);
 	}
@@ -100,7 +109,8 @@ static void decode_ranges_and_columns_only_these(void)
 	for (int round = 0; round < 30; round++) {
 		struct cold_bed cold;
 		struct codec_output outputs[CODEC_COLUMNS_MAX], some[CODEC_COLUMNS_MAX];
-		uint32_t n = some_events(&random), each = 2 + n / 1000 + (uint32_t)bed_below(&random, n);
+		uint32_t n = some_events(&random),
+			 each = 2 + n / 1000 + (uint32_t)bed_below(&random, n);
 		cold_make(&cold, &random, n, each, n);
 		uint32_t from = (uint32_t)bed_below(&random, n + 1);
 		uint32_t count = (uint32_t)bed_below(&random, n - from + 1);
@@ -109,7 +119,8 @@ static void decode_ranges_and_columns_only_these(void)
 		for (uint32_t c = 0; c < cold.bed.schema.columns; c++)
 			if (bed_below(&random, 2))
 				some[c].values = NULL;
-		CU_ASSERT_EQUAL_FATAL(bed_decode(&cold.codec, &cold.blocks.blocks, from, count, some), 0);
+		CU_ASSERT_EQUAL_FATAL(
+			bed_decode(&cold.codec, &cold.blocks.blocks, from, count, some), 0);
 		CU_ASSERT(bed_same(&cold.bed, some, from, count));
 		bed_outputs_free(&cold.bed, outputs);
 		cold_free(&cold);
@@ -127,16 +138,20 @@ static void decode_damaged_block_error_or_harmless(void)
 		bed_outputs(&cold.bed, cold.bed.n, outputs);
 		size_t size = cold.blocks.blocks.size;
 		for (int damage = 0; damage < 200 && size < 100000; damage++) {
-			uint32_t cut = damage % 3 ? (uint32_t)size : (uint32_t)bed_below(&random, size);
-			uint32_t offsets[2] = { 0, cut };
+			uint32_t cut =
+				damage % 3 ? (uint32_t)size : (uint32_t)bed_below(&random, size);
+			uint32_t offsets[2] = {0, cut};
 			uint8_t *bytes = malloc(cut ? cut : 1);
 			memcpy(bytes, cold.blocks.bytes, cut);
 			if (damage % 3)
-				bytes[bed_below(&random, cut < 40 ? cut : damage % 2 ? 40 : cut)] ^=
+				bytes[bed_below(&random, cut < 40     ? cut
+							 : damage % 2 ? 40
+								      : cut)] ^=
 					(uint8_t)(1u << bed_below(&random, 8));
-			struct codec_blocks bad = { bytes, cut, offsets, 1 };
+			struct codec_blocks bad = {bytes, cut, offsets, 1};
 			int rc = bed_decode(&cold.codec, &bad, 0, cold.bed.n, outputs);
-			CU_ASSERT(!rc || rc == -EILSEQ || rc == -ENOBUFS || rc == -EINVAL || rc == -ENOMEM);
+			CU_ASSERT(!rc || rc == -EILSEQ || rc == -ENOBUFS || rc == -EINVAL ||
+				  rc == -ENOMEM);
 			refused += rc != 0;
 			free(bytes);
 		}
@@ -160,14 +175,17 @@ static void open_damaged_model_refused_or_harmless(void)
 			struct model *model;
 			memcpy(bytes, cold.bytes, cut);
 			if (damage % 3)
-				bytes[bed_below(&random, cut)] ^= (uint8_t)(1u << bed_below(&random, 8));
-			int rc = model_open(&cold.bed.schema, bytes, cut, damage % 2, &cold.memory, &model);
+				bytes[bed_below(&random, cut)] ^=
+					(uint8_t)(1u << bed_below(&random, 8));
+			int rc = model_open(&cold.bed.schema, bytes, cut, damage % 2, &cold.memory,
+					    &model);
 			CU_ASSERT(!rc || rc == -EILSEQ || rc == -EPROTO);
 			CU_ASSERT((rc != 0) == (model == NULL));
 			refused += rc != 0;
 			if (model) {
-				struct codec codec = { &cold.bed.schema, model };
-				(void)bed_decode(&codec, &cold.blocks.blocks, 0, cold.bed.n, outputs);
+				struct codec codec = {&cold.bed.schema, model};
+				(void)bed_decode(&codec, &cold.blocks.blocks, 0, cold.bed.n,
+						 outputs);
 			}
 			model_close(&model);
 			free(bytes);
@@ -186,12 +204,16 @@ static void open_other_schema_or_version_refused(void)
 	cold_make(&cold, &random, 100, 10, 100);
 	struct codec_schema other = cold.bed.schema;
 	other.type[1] = (other.type[1] + 1) % 4;
-	CU_ASSERT_EQUAL(model_open(&other, cold.bytes, cold.len, true, &cold.memory, &model), -EILSEQ);
+	CU_ASSERT_EQUAL(model_open(&other, cold.bytes, cold.len, true, &cold.memory, &model),
+			-EILSEQ);
 	other = cold.bed.schema;
 	other.columns++;
-	CU_ASSERT_EQUAL(model_open(&other, cold.bytes, cold.len, true, &cold.memory, &model), -EILSEQ);
+	CU_ASSERT_EQUAL(model_open(&other, cold.bytes, cold.len, true, &cold.memory, &model),
+			-EILSEQ);
 	cold.bytes[0]++;
-	CU_ASSERT_EQUAL(model_open(&cold.bed.schema, cold.bytes, cold.len, true, &cold.memory, &model), -EPROTO);
+	CU_ASSERT_EQUAL(
+		model_open(&cold.bed.schema, cold.bytes, cold.len, true, &cold.memory, &model),
+		-EPROTO);
 	cold_free(&cold);
 }
 
@@ -199,9 +221,9 @@ static void build_and_open_without_memory_nomem(void)
 {
 	uint64_t random = suite_seed();
 	struct cold_bed cold;
-	uint32_t starts[3] = { 0, 30, 60 };
+	uint32_t starts[3] = {0, 30, 60};
 	cold_make(&cold, &random, 60, 30, 60);
-	struct model_sample sample = { cold.bed.columns, starts, 2 };
+	struct model_sample sample = {cold.bed.columns, starts, 2};
 	for (long fail = 0, rc = -ENOMEM; rc; fail++) {
 		struct test_memory counts;
 		struct codec_memory memory = test_memory(&counts);
@@ -228,20 +250,22 @@ static void build_and_open_without_memory_nomem(void)
 	cold_free(&cold);
 }
 
-/* A log in which roles can be found: the category follows from the item, the flag from the action. */
+/* A log in which roles can be found: the category follows from the item, the flag from the action.
+ */
 static void build_dependent_columns_roles_found(void)
 {
 	enum { N = 20000, EACH = 20 };
 	int64_t *column[5];
 	uint64_t random = suite_seed();
-	struct bed bed = { .schema = { 5, { 0 } }, .n = N };
+	struct bed bed = {.schema = {5, {0}}, .n = N};
 	uint32_t starts[N / EACH + 1];
 	for (int c = 0; c < 5; c++)
 		bed.columns[c].values = column[c] = malloc(N * sizeof(int64_t));
 	for (uint32_t i = 0; i < N; i++) {
 		uint64_t r = mix_next(&random);
 		column[0][i] = i % EACH && r % 4 ? column[0][i - 1]
-						 : (i % EACH ? column[0][i - 1] : 0) + (int64_t)(r >> 8 & 0xfff) * 60;
+						 : (i % EACH ? column[0][i - 1] : 0) +
+							   (int64_t)(r >> 8 & 0xfff) * 60;
 		column[1][i] = (int64_t)mix64(bed_below(&random, 1 + bed_below(&random, 1000)));
 		column[2][i] = column[1][i] & 31;
 		column[3][i] = r >> 30 & 3;
@@ -251,7 +275,7 @@ static void build_dependent_columns_roles_found(void)
 		starts[b] = b * EACH;
 	struct test_memory counts;
 	struct codec_memory memory = test_memory(&counts);
-	struct model_sample sample = { bed.columns, starts, N / EACH };
+	struct model_sample sample = {bed.columns, starts, N / EACH};
 	struct model *model;
 	struct bed_blocks blocks;
 	char text[1024];
@@ -263,9 +287,10 @@ static void build_dependent_columns_roles_found(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "unit 60"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "column 2: group"));
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "follows from 1"));
-	struct codec codec = { &bed.schema, model };
+	struct codec codec = {&bed.schema, model};
 	bed_encode(&bed, &codec, EACH, &blocks);
-	printf("  %.2f bytes an event, model %.2f\n%s", (double)blocks.blocks.size / N, (double)len / N, text);
+	printf("  %.2f bytes an event, model %.2f\n%s", (double)blocks.blocks.size / N,
+	       (double)len / N, text);
 	/* Item 9.2 bits of entropy, time 0.8 + 3, action 2; columns 2 and 4 nothing */
 	CU_ASSERT(blocks.blocks.size < N * 20 / 8);
 	bed_blocks_free(&blocks);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Bits, varints (LEB128) and number conversions that both codecs share. Little-endian machines only. */
+/* Bits, varints (LEB128) and number conversions that both codecs share. Little-endian machines
+ * only. */
 #ifndef TIERS_CODEC_BITS_H
 #define TIERS_CODEC_BITS_H
 
@@ -116,7 +117,8 @@ static inline uint64_t reader_varint(struct reader *r)
 	return 0;
 }
 
-/* ---- Decimal numbers: v == (double)integer / 10^e to the last bit (after ALP: Afroozeh, Boncz, 2023) ---- */
+/* ---- Decimal numbers: v == (double)integer / 10^e to the last bit (after ALP: Afroozeh, Boncz,
+ * 2023) ---- */
 
 #define DECIMAL_MAX 14u
 #define DECIMAL_LIMIT (INT64_C(1) << 53)
@@ -173,8 +175,9 @@ static inline bool decimal_of(uint64_t word, unsigned e, bool is_float, int64_t 
 }
 
 /*
- * The same for numbers that are at most one in the last place beside a decimal (sums and products of
- * decimals often are): 3 * integer + 1 + that difference. What only has exact ones has a common divisor.
+ * The same for numbers that are at most one in the last place beside a decimal (sums and products
+ * of decimals often are): 3 * integer + 1 + that difference. What only has exact ones has a common
+ * divisor.
  */
 static inline uint64_t near_decimal_word(int64_t near, unsigned e, bool is_float)
 {

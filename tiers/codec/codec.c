@@ -5,7 +5,8 @@
 
 int codec_check(const struct codec_schema *schema)
 {
-	if (schema->columns < 2 || schema->columns > CODEC_COLUMNS_MAX || schema->type[0] != CODEC_INT64)
+	if (schema->columns < 2 || schema->columns > CODEC_COLUMNS_MAX ||
+	    schema->type[0] != CODEC_INT64)
 		return -EINVAL;
 	for (uint32_t c = 0; c < schema->columns; c++)
 		if (schema->type[c] > CODEC_BYTES)
@@ -14,7 +15,8 @@ int codec_check(const struct codec_schema *schema)
 }
 
 /* Can a block hold these? */
-static int columns_check(const struct codec_schema *schema, const struct codec_column *columns, uint32_t n)
+static int columns_check(const struct codec_schema *schema, const struct codec_column *columns,
+			 uint32_t n)
 {
 	uint64_t bytes = 0;
 	if (!n || n > CODEC_EVENTS_MAX || codec_check(schema))
@@ -41,13 +43,14 @@ size_t codec_bound(const struct codec *codec, const struct codec_column *columns
 			    : hot_bound(codec->schema, columns, n);
 }
 
-size_t codec_encode_scratch(const struct codec *codec, const struct codec_column *columns, uint32_t n)
+size_t codec_encode_scratch(const struct codec *codec, const struct codec_column *columns,
+			    uint32_t n)
 {
 	return codec->model ? cold_encode_scratch(codec->model, columns, n) : 0;
 }
 
-int codec_encode(const struct codec *codec, const struct codec_column *columns, uint32_t n, void *scratch,
-		 uint8_t *out, size_t *len)
+int codec_encode(const struct codec *codec, const struct codec_column *columns, uint32_t n,
+		 void *scratch, uint8_t *out, size_t *len)
 {
 	int rc = columns_check(codec->schema, columns, n);
 	if (rc)
@@ -83,7 +86,8 @@ int codec_measure(const struct codec *codec, const struct codec_blocks *blocks, 
 }
 
 int codec_decode(const struct codec *codec, const struct codec_blocks *blocks, uint64_t from,
-		 uint64_t count, const struct codec_output *outputs, void *scratch, size_t scratch_bytes)
+		 uint64_t count, const struct codec_output *outputs, void *scratch,
+		 size_t scratch_bytes)
 {
 	uint64_t events;
 	size_t need;
@@ -93,9 +97,9 @@ int codec_decode(const struct codec *codec, const struct codec_blocks *blocks, u
 	if (from > events || count > events - from)
 		return -EINVAL;
 	for (uint32_t c = 0; c < codec->schema->columns; c++)
-		if (outputs[c].values && (outputs[c].type > CODEC_BYTES ||
-					  (outputs[c].type == CODEC_BYTES) !=
-						  (codec->schema->type[c] == CODEC_BYTES)))
+		if (outputs[c].values &&
+		    (outputs[c].type > CODEC_BYTES ||
+		     (outputs[c].type == CODEC_BYTES) != (codec->schema->type[c] == CODEC_BYTES)))
 			return -EINVAL;
 	if (need > scratch_bytes)
 		return -ENOBUFS;
@@ -128,8 +132,8 @@ static inline float as_float(uint64_t word, unsigned type)
 				     : (float)double_of_word(word);
 }
 
-void words_store(const uint64_t *words, uint32_t n, unsigned type, const struct codec_output *output,
-		 uint64_t at)
+void words_store(const uint64_t *words, uint32_t n, unsigned type,
+		 const struct codec_output *output, uint64_t at)
 {
 	uint64_t *wide = (uint64_t *)output->values + at;
 	float *narrow = (float *)output->values + at;

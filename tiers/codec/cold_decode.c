@@ -20,9 +20,10 @@ struct head {
 
 static int read_head(const struct codec_blocks *blocks, uint32_t b, struct head *head)
 {
-	struct reader r = { blocks->bytes + blocks->offsets[b], blocks->bytes + blocks->offsets[b + 1] };
+	struct reader r = {blocks->bytes + blocks->offsets[b],
+			   blocks->bytes + blocks->offsets[b + 1]};
 	uint64_t n = reader_varint(&r), stored = 0, bytes;
-	*head = (struct head){ .has_tail = n & 1, .events = (uint32_t)(n >> 1) };
+	*head = (struct head){.has_tail = n & 1, .events = (uint32_t)(n >> 1)};
 	if (!r.at || n >> 1 == 0 || n >> 1 > CODEC_EVENTS_MAX)
 		return -EILSEQ;
 	if (n & 1) {
@@ -51,9 +52,9 @@ struct limits {
 
 static size_t column_scratch(const struct model_column *column, size_t events)
 {
-	return events * (column->coding == CODING_NUMBER    ? 8 + 1
-			 : column->type == CODEC_BYTES ? 4 + sizeof(struct model_string)
-							    : 4 + 8);
+	return events * (column->coding == CODING_NUMBER ? 8 + 1
+			 : column->type == CODEC_BYTES   ? 4 + sizeof(struct model_string)
+							 : 4 + 8);
 }
 
 static size_t chunk_scratch(const struct model *model, const struct limits *limits)
@@ -62,7 +63,7 @@ static size_t chunk_scratch(const struct model *model, const struct limits *limi
 	size_t events = ((size_t)limits->events + 63) & ~(size_t)63;
 	for (uint32_t c = 0; c < model->schema.columns; c++)
 		bytes += column_scratch(&model->column[c], events);
-	return bytes + model->n_groups * events * (2 + 8);
+	return bytes + model->n_groups * events * 8;
 }
 
 static void limits_include(struct limits *limits, const struct head *head)
@@ -75,7 +76,7 @@ static void limits_include(struct limits *limits, const struct head *head)
 int cold_measure(const struct model *model, const struct codec_blocks *blocks, uint64_t *events,
 		 size_t *scratch)
 {
-	struct limits limits = { CHUNK_EVENTS, CHUNK_TAIL };
+	struct limits limits = {CHUNK_EVENTS, CHUNK_TAIL};
 	for (uint32_t b = 0; b < blocks->n; b++) {
 		struct head head;
 		int rc = read_head(blocks, b, &head);
@@ -88,21 +89,20 @@ int cold_measure(const struct model *model, const struct codec_blocks *blocks, u
 	return 0;
 }
 
-static struct cold_chunk *chunk_place(const struct model *model, const struct limits *limits, void *scratch,
-				      uint8_t **tails)
+static struct cold_chunk *chunk_place(const struct model *model, const struct limits *limits,
+				      void *scratch, uint8_t **tails)
 {
 	struct cold_chunk *chunk = scratch;
 	size_t events = ((size_t)limits->events + 63) & ~(size_t)63;
 	uint8_t *at = (uint8_t *)scratch + ((sizeof(*chunk) + 63) & ~(size_t)63);
 	chunk->model = model;
 	for (unsigned g = 0; g < model->n_groups; g++) {
-		chunk->raw[g] = (uint64_t *)(void *)at;
-		chunk->joint[g] = (uint16_t *)(void *)(at + 8 * events);
-		at += 10 * events;
+		chunk->read[g] = (uint64_t *)(void *)at;
+		at += 8 * events;
 	}
 	for (uint32_t c = 0; c < model->schema.columns; c++) {
 		struct chunk_column *column = &chunk->column[c];
-		*column = (struct chunk_column){ .words = (uint64_t *)(void *)at };
+		*column = (struct chunk_column){.words = (uint64_t *)(void *)at};
 		column->present = at + 8 * events;
 		column->index = (uint32_t *)(void *)at;
 		column->other_words = (uint64_t *)(void *)(at + 4 * events);
@@ -122,25 +122,25 @@ struct decoding {
 	struct limits limits;
 	struct cold_chunk *chunk;
 	uint8_t *tails;
-	uint64_t from, to;  /* the events wanted */
-	uint64_t first;     /* the chunk's first event */
-	uint32_t at;        /* block */
+	uint64_t from, to; /* the events wanted */
+	uint64_t first;    /* the chunk's first event */
+	uint32_t at;       /* block */
 };
 
 static int chunk_add(struct decoding *d, const struct head *head, size_t *tail_bytes)
 {
 	struct cold_chunk *chunk = d->chunk;
 	struct chunk_block *block = &chunk->block[chunk->blocks];
-	*block = (struct chunk_block){ .bits = head->bits.at, .bits_end = head->bits.end,
-				       .has_tail = head->has_tail };
+	*block = (struct chunk_block){
+		.bits = head->bits.at, .bits_end = head->bits.end, .has_tail = head->has_tail};
 	if (head->has_tail)
-		block->tail = (struct reader){ head->tail, head->tail + head->stored };
+		block->tail = (struct reader){head->tail, head->tail + head->stored};
 	if (head->packed) {
 		uint8_t *to = d->tails + *tail_bytes;
 		size_t n = ZSTD_decompress(to, head->bytes, head->tail, head->stored);
 		if (ZSTD_isError(n) || n != head->bytes)
 			return -EILSEQ;
-		block->tail = (struct reader){ to, to + n };
+		block->tail = (struct reader){to, to + n};
 		*tail_bytes += n;
 	}
 	chunk->start[chunk->blocks++] = chunk->events;
@@ -194,21 +194,24 @@ static void chunk_needs(struct decoding *d)
 
 /* ---- Values out ---- */
 
-static void store_dictionary_words(const struct model_column *column, const struct chunk_column *from,
-				   uint32_t lo, uint32_t hi, const struct codec_output *output, uint64_t at)
+static void store_dictionary_words(const struct model_column *column,
+				   const struct chunk_column *from, uint32_t lo, uint32_t hi,
+				   const struct codec_output *output, uint64_t at)
 {
 	uint64_t gathered[GATHER];
+	const uint64_t *words = column->words;
+	uint32_t entries = column->entries;
 	bool direct = words_as_wanted(column->type, output->type);
 	while (lo < hi) {
 		uint32_t n = hi - lo < GATHER ? hi - lo : GATHER;
 		uint64_t *to = direct ? (uint64_t *)output->values + at : gathered;
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t index = from->index[lo + i];
-			if (__builtin_expect(index < column->entries, 1))
-				to[i] = column->words[index];
+			if (__builtin_expect(index < entries, 1))
+				to[i] = words[index];
 			else
 				to[i] = index == NULL_INDEX ? 0
-							    : from->other_words[index - column->entries];
+							    : from->other_words[index - entries];
 		}
 		if (!direct)
 			words_store(gathered, n, column->type, output, at);
@@ -218,16 +221,17 @@ static void store_dictionary_words(const struct model_column *column, const stru
 }
 
 /* Strings of the dictionary may be read 16 bytes at a time. */
-static int store_strings(const struct model_column *column, const struct chunk_column *from, uint32_t lo,
-			 uint32_t hi, const struct codec_output *output, uint64_t at)
+static int store_strings(const struct model_column *column, const struct chunk_column *from,
+			 uint32_t lo, uint32_t hi, const struct codec_output *output, uint64_t at)
 {
 	uint32_t end = output->offsets[at];
 	for (uint32_t i = lo; i < hi; i++) {
 		uint32_t index = from->index[i];
 		bool known = index < column->entries;
 		struct model_string s = known ? column->strings[index]
-				: index == NULL_INDEX ? (struct model_string){ NULL, 0 }
-						      : from->other_strings[index - column->entries];
+					: index == NULL_INDEX
+						? (struct model_string){NULL, 0}
+						: from->other_strings[index - column->entries];
 		if (s.len > output->capacity - end)
 			return -ENOBUFS;
 		if (known && s.len <= 16 && output->capacity - end >= 16)
@@ -264,7 +268,8 @@ static int store_column(const struct decoding *d, uint32_t c, uint32_t lo, uint3
 static int chunk_store(const struct decoding *d)
 {
 	uint32_t lo = d->from > d->first ? (uint32_t)(d->from - d->first) : 0;
-	uint32_t hi = d->to - d->first < d->chunk->events ? (uint32_t)(d->to - d->first) : d->chunk->events;
+	uint32_t hi = d->to - d->first < d->chunk->events ? (uint32_t)(d->to - d->first)
+							  : d->chunk->events;
 	for (uint32_t c = 0; c < d->chunk->model->schema.columns; c++) {
 		int rc = store_column(d, c, lo, hi, d->first + lo - d->from);
 		if (rc)
@@ -274,10 +279,14 @@ static int chunk_store(const struct decoding *d)
 }
 
 int cold_decode(const struct model *model, const struct codec_blocks *blocks, uint64_t from,
-		uint64_t count, const struct codec_output *outputs, void *scratch, size_t scratch_bytes)
+		uint64_t count, const struct codec_output *outputs, void *scratch,
+		size_t scratch_bytes)
 {
-	struct decoding d = { .blocks = blocks, .outputs = outputs, .from = from, .to = from + count,
-			      .limits = { CHUNK_EVENTS, CHUNK_TAIL } };
+	struct decoding d = {.blocks = blocks,
+			     .outputs = outputs,
+			     .from = from,
+			     .to = from + count,
+			     .limits = {CHUNK_EVENTS, CHUNK_TAIL}};
 	for (uint32_t b = 0; b < blocks->n; b++) {
 		struct head head;
 		int rc = read_head(blocks, b, &head);
@@ -288,6 +297,7 @@ int cold_decode(const struct model *model, const struct codec_blocks *blocks, ui
 	if (chunk_scratch(model, &d.limits) > scratch_bytes)
 		return -ENOBUFS;
 	d.chunk = chunk_place(model, &d.limits, scratch, &d.tails);
+	d.chunk->readable = blocks->bytes;
 	d.chunk->readable_end = blocks->bytes + blocks->size;
 	d.chunk->events = 0;
 	for (uint32_t c = 0; c < model->schema.columns; c++)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Encoding of cold blocks: values to symbols, column by column; then the symbols of each group to joint ones,
- * whose codes and raw bits are written event by event; then the tail with what the model has no symbol for.
+ * Encoding of cold blocks: values to symbols, column by column; then the symbols of each group to
+ * joint ones, whose codes and raw bits are written event by event; then the tail with what the
+ * model has no symbol for.
  */
 #include "tiers/codec/cold.h"
 #include "tiers/codec/columns.h"
@@ -13,7 +14,8 @@
 
 /* ---- Values to symbols ---- */
 
-/* The block's values that are not in the dictionary: hash of a value to 1 + its first event, and its index. */
+/* The block's values that are not in the dictionary: hash of a value to 1 + its first event, and
+ * its index. */
 struct others {
 	uint32_t *table, mask, n;
 };
@@ -55,8 +57,9 @@ static uint32_t others_index(struct others *others, const struct model_column *c
 }
 
 /* Rank of event i's value in the dictionary; entries if it is not there. */
-static inline uint32_t dictionary_rank(const struct model_column *column, const struct codec_column *values,
-				       uint32_t i, uint64_t *hash)
+static inline uint32_t dictionary_rank(const struct model_column *column,
+				       const struct codec_column *values, uint32_t i,
+				       uint64_t *hash)
 {
 	uint64_t word = 0;
 	uint32_t len = 0, rank, at;
@@ -90,7 +93,8 @@ static inline uint32_t distance_back(uint16_t *last, const uint32_t *index, uint
 	return same ? distance : 0;
 }
 
-/* The integer that stands for a word: itself, or a decimal of it. False: it is not such a number. */
+/* The integer that stands for a word: itself, or a decimal of it. False: it is not such a number.
+ */
 static inline bool number_of(const struct model_column *column, uint64_t word, uint64_t *number)
 {
 	int64_t integer;
@@ -104,8 +108,9 @@ static inline bool number_of(const struct model_column *column, uint64_t word, u
 }
 
 /* The symbol of a value that is coded by itself. */
-static inline unsigned value_symbol(const struct model_column *column, const struct codec_column *values,
-				    uint32_t i, uint32_t index, uint64_t *raw)
+static inline unsigned value_symbol(const struct model_column *column,
+				    const struct codec_column *values, uint32_t i, uint32_t index,
+				    uint64_t *raw)
 {
 	unsigned width, symbol;
 	if (index < column->entries) {
@@ -127,7 +132,7 @@ static void dictionary_symbols(const struct model_column *column, const struct c
 			       const struct symbols *to, uint32_t *scratch)
 {
 	uint16_t *last = (uint16_t *)scratch;
-	struct others others = { scratch + 128, others_size(n) - 1, 0 };
+	struct others others = {scratch + 128, others_size(n) - 1, 0};
 	memset(last, 0, 128 * sizeof(*last));
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t hash;
@@ -141,20 +146,22 @@ static void dictionary_symbols(const struct model_column *column, const struct c
 		if (to->index[i] == column->entries && column->back)
 			to->index[i] = others_index(&others, column, values, i, hash, to->index);
 		uint32_t distance = column->back ? distance_back(last, to->index, i) : 0;
-		if (parent && parent[i] < parent_entries && column->derived[parent[i]] == to->index[i]) {
+		if (parent && parent[i] < parent_entries &&
+		    column->derived[parent[i]] == to->index[i]) {
 			to->symbol[i] = SYMBOL_DERIVED;
 		} else if (distance) {
 			unsigned width = bit_width(distance) - 1;
 			to->symbol[i] = (uint16_t)(SYMBOL_BACK + width);
 			to->raw[i] = distance & low_bits(width);
 		} else {
-			to->symbol[i] = (uint16_t)value_symbol(column, values, i, to->index[i], &to->raw[i]);
+			to->symbol[i] = (uint16_t)value_symbol(column, values, i, to->index[i],
+							       &to->raw[i]);
 		}
 	}
 }
 
-static void number_symbols(const struct model_column *column, const struct codec_column *values, uint32_t n,
-			   const struct symbols *to)
+static void number_symbols(const struct model_column *column, const struct codec_column *values,
+			   uint32_t n, const struct symbols *to)
 {
 	uint64_t before = column->time ? column_word(values, CODEC_INT64, 0) : column->start;
 	for (uint32_t i = 0; i < n; i++) {
@@ -188,9 +195,9 @@ static void number_symbols(const struct model_column *column, const struct codec
 	}
 }
 
-void column_symbols(const struct model_column *column, const struct codec_column *values, uint32_t n,
-		    const uint32_t *parent, uint32_t parent_entries, const struct symbols *to,
-		    uint32_t *scratch)
+void column_symbols(const struct model_column *column, const struct codec_column *values,
+		    uint32_t n, const uint32_t *parent, uint32_t parent_entries,
+		    const struct symbols *to, uint32_t *scratch)
 {
 	if (column->coding == CODING_DICTIONARY)
 		dictionary_symbols(column, values, n, parent, parent_entries, to, scratch);
@@ -295,7 +302,7 @@ static bool first_time(const struct encoding *e, uint64_t *bits)
 static uint8_t *put_events(const struct encoding *e, uint8_t *out)
 {
 	const struct model *model = e->model;
-	struct bits bits = { .at = out };
+	struct bits bits = {.at = out};
 	uint64_t time;
 	bool fits = first_time(e, &time);
 	put_bits(&bits, !fits, 1);
@@ -317,7 +324,8 @@ static uint8_t *put_events(const struct encoding *e, uint8_t *out)
 }
 
 /* The tail, compressed if that helps. */
-static uint8_t *put_tail(const struct encoding *e, uint8_t *out, size_t stored, const uint8_t *packed)
+static uint8_t *put_tail(const struct encoding *e, uint8_t *out, size_t stored,
+			 const uint8_t *packed)
 {
 	memcpy(out, packed ? packed : e->tail, stored);
 	return out + stored;
@@ -353,7 +361,8 @@ size_t cold_bound(const struct model *model, const struct codec_column *columns,
 	       tail_bound(model, columns, n);
 }
 
-size_t cold_encode_scratch(const struct model *model, const struct codec_column *columns, uint32_t n)
+size_t cold_encode_scratch(const struct model *model, const struct codec_column *columns,
+			   uint32_t n)
 {
 	size_t tail = tail_bound(model, columns, n), each = ((size_t)n + 31) & ~(size_t)31;
 	return each * (14 * (size_t)model->schema.columns + 2 * (size_t)model->n_groups) +
@@ -378,10 +387,10 @@ static size_t encoding_begin(struct encoding *e, void *scratch)
 	return tail + ZSTD_compressBound(tail);
 }
 
-int cold_encode(const struct model *model, const struct codec_column *columns, uint32_t n, void *scratch,
-		uint8_t *out, size_t *len)
+int cold_encode(const struct model *model, const struct codec_column *columns, uint32_t n,
+		void *scratch, uint8_t *out, size_t *len)
 {
-	struct encoding e = { .model = model, .columns = columns, .n = n };
+	struct encoding e = {.model = model, .columns = columns, .n = n};
 	size_t room = encoding_begin(&e, scratch), stored = 0;
 	uint64_t time;
 	uint8_t *packed = NULL, *at = out;
@@ -389,9 +398,9 @@ int cold_encode(const struct model *model, const struct codec_column *columns, u
 	for (uint32_t c = 0; c < model->schema.columns; c++) {
 		unsigned parent = model->column[c].parent;
 		bool derived = parent != NO_COLUMN;
-		column_symbols(&model->column[c], &columns[c], n,
-			       derived ? e.symbols[parent].index : NULL,
-			       derived ? model->column[parent].entries : 0, &e.symbols[c], e.scratch);
+		column_symbols(
+			&model->column[c], &columns[c], n, derived ? e.symbols[parent].index : NULL,
+			derived ? model->column[parent].entries : 0, &e.symbols[c], e.scratch);
 		for (uint32_t i = 0; i < n; i++)
 			tail |= e.symbols[c].symbol[i] == SYMBOL_ESCAPE;
 	}

@@ -19,7 +19,8 @@ static inline uint64_t column_word(const struct codec_column *column, unsigned t
 	return ((const uint64_t *)column->values)[i];
 }
 
-static inline const uint8_t *column_bytes(const struct codec_column *column, uint32_t i, uint32_t *len)
+static inline const uint8_t *column_bytes(const struct codec_column *column, uint32_t i,
+					  uint32_t *len)
 {
 	*len = column->offsets[i + 1] - column->offsets[i];
 	return (const uint8_t *)column->values + column->offsets[i];
@@ -31,15 +32,16 @@ static inline uint64_t column_size(const struct codec_column *column, uint32_t n
 	return (uint64_t)column->offsets[n] - column->offsets[0];
 }
 
-/* Are words of this type what the caller's array holds, so that they can be written there at once? */
+/* Are words of this type what the caller's array holds, so that they can be written there at once?
+ */
 static inline bool words_as_wanted(unsigned type, unsigned wanted)
 {
 	return type == wanted && type != CODEC_FLOAT;
 }
 
 /* Writes n words of a number column to output->values from event `at` on, converted. */
-void words_store(const uint64_t *words, uint32_t n, unsigned type, const struct codec_output *output,
-		 uint64_t at);
+void words_store(const uint64_t *words, uint32_t n, unsigned type,
+		 const struct codec_output *output, uint64_t at);
 
 /* ---- The two codecs ---- */
 
@@ -51,7 +53,8 @@ int hot_decode(const struct codec_schema *schema, const struct codec_blocks *blo
 	       uint64_t count, const struct codec_output *outputs);
 
 size_t cold_bound(const struct model *model, const struct codec_column *columns, uint32_t n);
-size_t cold_encode_scratch(const struct model *model, const struct codec_column *columns, uint32_t n);
+size_t cold_encode_scratch(const struct model *model, const struct codec_column *columns,
+			   uint32_t n);
 int cold_encode(const struct model *model, const struct codec_column *columns, uint32_t n,
 		void *scratch, uint8_t *out, size_t *len);
 int cold_measure(const struct model *model, const struct codec_blocks *blocks, uint64_t *events,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decoding of hot blocks. Every section is walked by a reader that fails once and for all at the first
- * length that does not fit; sections that nobody wants are stepped over.
+ * Decoding of hot blocks. Every section is walked by a reader that fails once and for all at the
+ * first length that does not fit; sections that nobody wants are stepped over.
  */
 #include "tiers/codec/columns.h"
 #include "tiers/codec/hot.h"
@@ -140,8 +140,8 @@ static int decode_numbers(const struct codec_ops *ops, struct reader *r, unsigne
 }
 
 /* Where each string begins in `bytes`, from their lengths: starts[n + 1]. */
-static bool starts_of(const struct codec_ops *ops, const struct section *s, unsigned n, struct reader *r,
-		      const uint8_t **bytes, uint64_t *starts)
+static bool starts_of(const struct codec_ops *ops, const struct section *s, unsigned n,
+		      struct reader *r, const uint8_t **bytes, uint64_t *starts)
 {
 	if (!section_words(ops, s, n, starts + 1))
 		return false;
@@ -211,7 +211,7 @@ static uint32_t read_head(struct reader *r)
 
 int hot_count(const uint8_t *block, size_t size, uint32_t *events)
 {
-	struct reader r = { block, block + size };
+	struct reader r = {block, block + size};
 	*events = read_head(&r);
 	return *events ? 0 : -EILSEQ;
 }
@@ -224,14 +224,15 @@ static int decode_block(const struct codec_schema *schema, struct reader *r, uin
 	uint32_t n = read_head(r);
 	for (uint64_t at = first; at < first + n && at < to; at += HOT_FRAME) {
 		uint64_t left = first + n - at;
-		struct part part = { .n = left < HOT_FRAME ? (unsigned)left : HOT_FRAME };
+		struct part part = {.n = left < HOT_FRAME ? (unsigned)left : HOT_FRAME};
 		part.lo = at >= from ? 0 : from - at < part.n ? (unsigned)(from - at) : part.n;
 		part.hi = to - at < part.n ? (unsigned)(to - at) : part.n;
 		part.at = at + part.lo - from;
 		for (uint32_t c = 0; c < schema->columns; c++) {
 			int rc = schema->type[c] == CODEC_BYTES
 					 ? decode_bytes(ops, r, &part, &outputs[c])
-					 : decode_numbers(ops, r, schema->type[c], &part, &outputs[c]);
+					 : decode_numbers(ops, r, schema->type[c], &part,
+							  &outputs[c]);
 			if (rc)
 				return rc;
 		}
@@ -247,8 +248,8 @@ int hot_decode(const struct codec_schema *schema, const struct codec_blocks *blo
 		if (schema->type[c] == CODEC_BYTES && outputs[c].values)
 			outputs[c].offsets[0] = 0;
 	for (uint32_t b = 0; b < blocks->n && first < from + count; b++) {
-		struct reader r = { blocks->bytes + blocks->offsets[b],
-				    blocks->bytes + blocks->offsets[b + 1] };
+		struct reader r = {blocks->bytes + blocks->offsets[b],
+				   blocks->bytes + blocks->offsets[b + 1]};
 		uint32_t n;
 		int rc = hot_count(r.at, reader_left(&r), &n);
 		if (!rc && first + n > from)

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Encoding of hot blocks: for each frame and column, the cheapest of a plain frame of reference and
- * differences, both patched: a field is as wide as the sum of all fields and of the exceptions, which
- * keep the bits above a field elsewhere, is least (after PFOR: Zukowski et al., 2006).
+ * differences, both patched: a field is as wide as the sum of all fields and of the exceptions,
+ * which keep the bits above a field elsewhere, is least (after PFOR: Zukowski et al., 2006).
  */
 #include "tiers/codec/columns.h"
 #include "tiers/codec/hot.h"
 #include "tiers/codec/unpack.h"
 
 struct plan {
-	uint64_t base, step; /* step: delta only */
+	uint64_t base, step;              /* step: delta only */
 	unsigned width, exceptions, rest; /* rest: bits of an exception above the field */
 	uint32_t bytes;
 	bool delta;
 };
 
-/* The best width for k fields; fills plan's width, exceptions, rest and the bytes that these take. */
+/* The best width for k fields; fills plan's width, exceptions, rest and the bytes that these take.
+ */
 static void plan_width(struct plan *plan, const uint64_t *fields, unsigned k)
 {
 	uint8_t of[65] = {0};
@@ -78,14 +79,14 @@ static void plan_numbers(struct plan *plan, const uint64_t *words, unsigned n, b
 {
 	uint64_t min = least(words, n), steps[HOT_FRAME];
 	plan->bytes = UINT32_MAX;
-	consider(plan, (struct plan){ .base = 0 }, words, n);
+	consider(plan, (struct plan){.base = 0}, words, n);
 	if (min)
-		consider(plan, (struct plan){ .base = min }, words, n);
+		consider(plan, (struct plan){.base = min}, words, n);
 	if (!delta_too || n < 3)
 		return;
 	for (unsigned i = 1; i < n; i++)
 		steps[i - 1] = words[i] - words[i - 1];
-	consider(plan, (struct plan){ .base = words[0], .step = least(steps, n - 1), .delta = true },
+	consider(plan, (struct plan){.base = words[0], .step = least(steps, n - 1), .delta = true},
 		 words, n);
 }
 
@@ -111,7 +112,8 @@ static uint8_t *pack(uint8_t *out, const uint64_t *fields, unsigned n, unsigned 
 	return out;
 }
 
-static uint8_t *put_exceptions(uint8_t *out, const struct plan *plan, const uint64_t *fields, unsigned n)
+static uint8_t *put_exceptions(uint8_t *out, const struct plan *plan, const uint64_t *fields,
+			       unsigned n)
 {
 	uint64_t high[HOT_FRAME];
 	unsigned k = 0;
@@ -167,7 +169,8 @@ static bool nulls_of(const struct codec_column *column, uint32_t from, unsigned 
 	return any;
 }
 
-/* Makes integers of floats, all with one power of ten. The power, or 0 if they stay what they are. */
+/* Makes integers of floats, all with one power of ten. The power, or 0 if they stay what they are.
+ */
 static unsigned decimals(uint64_t *words, unsigned n, bool is_float)
 {
 	uint64_t integers[HOT_FRAME], differ = 0;
@@ -204,8 +207,9 @@ static uint8_t *put_number_column(uint8_t *out, const struct codec_column *colum
 	if (column_present(column, from + first))
 		last = column_word(column, type, from + first);
 	for (unsigned i = 0; i < n; i++) /* a null is as the value before it: it costs nothing */
-		words[i] = last = column_present(column, from + i) ? column_word(column, type, from + i)
-								   : last;
+		words[i] = last = column_present(column, from + i)
+					  ? column_word(column, type, from + i)
+					  : last;
 	unsigned e = type == CODEC_INT64 ? 0 : decimals(words, n, type == CODEC_FLOAT);
 	unsigned more = e ? HOT_DECIMAL | (e - 1) << HOT_DECIMAL_SHIFT : 0;
 	return put_numbers(out, words, n, type == CODEC_INT64, more, some ? nulls : NULL);
@@ -222,13 +226,16 @@ struct strings {
 };
 
 /* Finds what is equal by a small table of hashes. */
-static void strings_of(struct strings *s, const struct codec_column *column, uint32_t from, unsigned n)
+static void strings_of(struct strings *s, const struct codec_column *column, uint32_t from,
+		       unsigned n)
 {
 	uint8_t table[256] = {0}; /* 1 + number of the distinct one */
 	s->distinct = 0;
 	for (unsigned i = 0; i < n; i++) {
 		uint32_t len = 0;
-		s->bytes[i] = column_present(column, from + i) ? column_bytes(column, from + i, &len) : NULL;
+		s->bytes[i] = column_present(column, from + i)
+				      ? column_bytes(column, from + i, &len)
+				      : NULL;
 		s->len[i] = len;
 		uint64_t hash = len * UINT64_C(0x9e3779b97f4a7c15);
 		for (uint32_t j = 0; j < len; j += 8)
@@ -240,7 +247,8 @@ static void strings_of(struct strings *s, const struct codec_column *column, uin
 			if (!table[at]) {
 				s->first[s->distinct++] = (uint8_t)i;
 				table[at] = (uint8_t)s->distinct;
-			} else if (s->len[f] != len || (len && memcmp(s->bytes[f], s->bytes[i], len) != 0)) {
+			} else if (s->len[f] != len ||
+				   (len && memcmp(s->bytes[f], s->bytes[i], len) != 0)) {
 				continue;
 			}
 			s->index[i] = table[at] - 1u;
@@ -288,8 +296,8 @@ static uint8_t *put_bytes_column(uint8_t *out, const struct codec_column *column
 
 size_t hot_bound(const struct codec_schema *schema, const struct codec_column *columns, uint32_t n)
 {
-	/* For each frame and column: heads, counts, nulls, base, step, fields; at most two lists of numbers
-	 * for strings. The 16: what pack writes ahead. */
+	/* For each frame and column: heads, counts, nulls, base, step, fields; at most two lists of
+	 * numbers for strings. The 16: what pack writes ahead. */
 	size_t frames = (n + HOT_FRAME - 1) / HOT_FRAME, bytes = 16;
 	for (uint32_t c = 0; c < schema->columns; c++) {
 		bytes += frames * 2 * (8 + HOT_FRAME / 8 + (size_t)2 * VARINT_MAX) +

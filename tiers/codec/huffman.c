@@ -10,7 +10,8 @@ static int by_count(const void *a, const void *b)
 	return x[0] != y[0] ? (x[0] > y[0]) - (x[0] < y[0]) : (x[1] > y[1]) - (x[1] < y[1]);
 }
 
-/* Depths of the leaves, which are sorted by weight, lightest first, in place (Moffat and Katajainen, 1995). */
+/* Depths of the leaves, which are sorted by weight, lightest first, in place (Moffat and
+ * Katajainen, 1995). */
 static void minimum_redundancy(uint64_t *a, unsigned n)
 {
 	unsigned root = 0, leaf = 2, next;
@@ -49,7 +50,8 @@ static void minimum_redundancy(uint64_t *a, unsigned n)
 	}
 }
 
-/* Cuts depths (heaviest leaf last) at the limit, then lengthens the lightest that can be until it is a code. */
+/* Cuts depths (heaviest leaf last) at the limit, then lengthens the lightest that can be until it
+ * is a code. */
 static void limit_depths(uint64_t *depth, unsigned n)
 {
 	uint64_t kraft = 0, full = UINT64_C(1) << CODE_BITS_MAX;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Building a model: for each column the ways to code it are tried on part of the sample, with the encoder's
- * own first half, and the cheapest is taken: its symbols' entropy, raw bits, tails and its part of the model.
+ * Building a model: for each column the ways to code it are tried on part of the sample, with the
+ * encoder's own first half, and the cheapest is taken: its symbols' entropy, raw bits, tails and
+ * its part of the model.
  */
 #include "tiers/codec/model_build.h"
 
@@ -11,7 +12,8 @@
 #define SYMBOL_COST 16.0 /* bits that a symbol in use adds to the model, about */
 #define WORTH 0.995      /* a more intricate way must save this much */
 
-void builder_slice(const struct builder *builder, uint32_t c, uint32_t from, struct codec_column *column)
+void builder_slice(const struct builder *builder, uint32_t c, uint32_t from,
+		   struct codec_column *column)
 {
 	unsigned type = builder->model->schema.type[c];
 	*column = builder->sample->columns[c];
@@ -20,19 +22,22 @@ void builder_slice(const struct builder *builder, uint32_t c, uint32_t from, str
 	if (type == CODEC_BYTES)
 		column->offsets += from;
 	else
-		column->values = (const char *)column->values + (size_t)from * (type == CODEC_FLOAT ? 4 : 8);
+		column->values =
+			(const char *)column->values + (size_t)from * (type == CODEC_FLOAT ? 4 : 8);
 }
 
 /* Symbols of block b, to where its events are in builder->symbol and ->index. */
-static void block_symbols(struct builder *builder, uint32_t c, const struct model_column *column, uint32_t b)
+static void block_symbols(struct builder *builder, uint32_t c, const struct model_column *column,
+			  uint32_t b)
 {
 	uint32_t from = builder->sample->starts[b], n = builder->sample->starts[b + 1] - from;
 	bool derived = column->parent != NO_COLUMN;
 	struct codec_column values;
-	struct symbols to = { builder->symbol[c] + from, builder->raw, builder->index[c] + from };
+	struct symbols to = {builder->symbol[c] + from, builder->raw, builder->index[c] + from};
 	builder_slice(builder, c, from, &values);
 	column_symbols(column, &values, n, derived ? builder->index[column->parent] + from : NULL,
-		       derived ? builder->model->column[column->parent].entries : 0, &to, builder->scratch);
+		       derived ? builder->model->column[column->parent].entries : 0, &to,
+		       builder->scratch);
 }
 
 /* Bits that the values in tails take. */
@@ -48,7 +53,7 @@ static double escape_bits(const struct builder *builder, uint32_t c, uint32_t i)
 /* Bytes of the column in the model. */
 static double column_size_in_model(struct builder *builder, const struct model_column *column)
 {
-	struct sink raw = { .memory = &builder->arena.memory }, packed = raw;
+	struct sink raw = {.memory = &builder->arena.memory}, packed = raw;
 	model_write_column(&raw, builder->model, column);
 	uint8_t *to = raw.failed ? NULL : sink_room(&packed, ZSTD_compressBound(raw.len));
 	double bytes = (double)raw.len;
@@ -81,7 +86,8 @@ static double trial_cost(struct builder *builder, uint32_t c, const struct model
 		if (!hist[s])
 			continue;
 		symbols++;
-		bits += hist[s] * (log2((double)builder->trial / hist[s]) + symbol_part(column, s).width);
+		bits += hist[s] *
+			(log2((double)builder->trial / hist[s]) + symbol_part(column, s).width);
 	}
 	return bits * builder->n / builder->trial + symbols * SYMBOL_COST +
 	       8 * column_size_in_model(builder, column);
@@ -101,8 +107,8 @@ static bool keep_better(struct builder *builder, uint32_t c, const struct model_
 /* ---- Dictionaries ---- */
 
 static void try_dictionary(struct builder *builder, uint32_t c, struct census *census,
-			   const struct model_column *like, uint32_t least, struct model_column *best,
-			   double *cost)
+			   const struct model_column *like, uint32_t least,
+			   struct model_column *best, double *cost)
 {
 	struct model_column trial = *like;
 	const struct arena_piece *mark = builder->arena.pieces;
@@ -111,10 +117,15 @@ static void try_dictionary(struct builder *builder, uint32_t c, struct census *c
 		arena_release(&builder->arena, mark);
 }
 
-static void try_dictionaries(struct builder *builder, uint32_t c, struct model_column *best, double *cost)
+static void try_dictionaries(struct builder *builder, uint32_t c, struct model_column *best,
+			     double *cost)
 {
-	struct model_column like = { .type = builder->model->schema.type[c], .coding = CODING_DICTIONARY,
-				     .back = 1, .parent = NO_COLUMN, .mantissa = UINT8_MAX, .unit = 1 };
+	struct model_column like = {.type = builder->model->schema.type[c],
+				    .coding = CODING_DICTIONARY,
+				    .back = 1,
+				    .parent = NO_COLUMN,
+				    .mantissa = UINT8_MAX,
+				    .unit = 1};
 	struct census census;
 	uint32_t least = 1;
 	double least_cost = INFINITY;
@@ -171,7 +182,8 @@ static unsigned decimal_power_of(const struct builder *builder, uint32_t c)
 			if (!column_present(values, i))
 				continue;
 			present++;
-			well += near_decimal_of(column_word(values, type, i), e, type == CODEC_FLOAT, &integer);
+			well += near_decimal_of(column_word(values, type, i), e,
+						type == CODEC_FLOAT, &integer);
 		}
 		if (well >= present - present / 50)
 			return e + 1;
@@ -191,7 +203,8 @@ static void number_range(const struct builder *builder, uint32_t c, struct model
 			continue;
 		uint64_t word = column_word(values, column->type, i);
 		if (column->decimal) {
-			if (!near_decimal_of(word, column->decimal - 1u, column->type == CODEC_FLOAT, &integer))
+			if (!near_decimal_of(word, column->decimal - 1u,
+					     column->type == CODEC_FLOAT, &integer))
 				continue;
 			word = (uint64_t)integer;
 		}
@@ -205,10 +218,13 @@ static void number_range(const struct builder *builder, uint32_t c, struct model
 	column->start = any ? (uint64_t)min : 0;
 }
 
-static void try_numbers(struct builder *builder, uint32_t c, struct model_column *best, double *cost)
+static void try_numbers(struct builder *builder, uint32_t c, struct model_column *best,
+			double *cost)
 {
-	struct model_column trial = { .type = builder->model->schema.type[c], .coding = CODING_NUMBER,
-				      .parent = NO_COLUMN, .time = c == 0 };
+	struct model_column trial = {.type = builder->model->schema.type[c],
+				     .coding = CODING_NUMBER,
+				     .parent = NO_COLUMN,
+				     .time = c == 0};
 	if (trial.type != CODEC_INT64)
 		trial.decimal = (uint8_t)decimal_power_of(builder, c);
 	number_range(builder, c, &trial);
@@ -227,11 +243,13 @@ static void try_numbers(struct builder *builder, uint32_t c, struct model_column
 
 /* ---- Parents ---- */
 
-/* For each of the parent's entries the value that comes with it most (Boyer and Moore's vote, 1981). */
+/* For each of the parent's entries the value that comes with it most (Boyer and Moore's vote,
+ * 1981). */
 static uint32_t *vote(struct builder *builder, uint32_t c, uint32_t parent, uint32_t entries)
 {
 	uint32_t parents = builder->model->column[parent].entries;
-	uint32_t *winner = arena_alloc(&builder->model->arena, (size_t)parents + 1, sizeof(uint32_t));
+	uint32_t *winner =
+		arena_alloc(&builder->model->arena, (size_t)parents + 1, sizeof(uint32_t));
 	uint32_t *votes = arena_alloc(&builder->arena, (size_t)parents + 1, sizeof(uint32_t));
 	for (uint32_t i = 0; winner && votes && i < builder->n; i++) {
 		uint32_t p = builder->index[parent][i], v = builder->index[c][i];
@@ -250,7 +268,8 @@ static void all_symbols(struct builder *builder, uint32_t c, const struct model_
 		block_symbols(builder, c, column, b);
 }
 
-static void try_parents(struct builder *builder, uint32_t c, struct model_column *best, double *cost)
+static void try_parents(struct builder *builder, uint32_t c, struct model_column *best,
+			double *cost)
 {
 	struct model_column alone = *best;
 	if (!alone.entries)
@@ -275,7 +294,7 @@ static void try_parents(struct builder *builder, uint32_t c, struct model_column
 
 static void build_column(struct builder *builder, uint32_t c)
 {
-	struct model_column best = { .unit = 1, .parent = NO_COLUMN }, dictionary = best;
+	struct model_column best = {.unit = 1, .parent = NO_COLUMN}, dictionary = best;
 	double cost = INFINITY, dictionary_cost = INFINITY;
 	if (builder->model->schema.type[c] != CODEC_BYTES)
 		try_numbers(builder, c, &best, &cost);
@@ -319,7 +338,8 @@ static int builder_begin(struct builder *builder)
 		builder->trial += b % builder->stride ? 0 : n;
 	}
 	builder->raw = arena_alloc(&builder->arena, builder->longest, sizeof(uint64_t));
-	builder->scratch = arena_alloc(&builder->arena, symbols_scratch(builder->longest), sizeof(uint32_t));
+	builder->scratch =
+		arena_alloc(&builder->arena, symbols_scratch(builder->longest), sizeof(uint32_t));
 	for (uint32_t c = 0; c < builder->model->schema.columns; c++) {
 		builder->symbol[c] = arena_alloc(&builder->arena, builder->n, sizeof(uint16_t));
 		builder->index[c] = arena_alloc(&builder->arena, builder->n, sizeof(uint32_t));
@@ -330,7 +350,7 @@ static int builder_begin(struct builder *builder)
 int model_build(const struct codec_schema *schema, const struct model_sample *sample,
 		const struct codec_memory *memory, uint8_t **bytes, size_t *len)
 {
-	struct builder builder = { .sample = sample, .arena = { .memory = *memory } };
+	struct builder builder = {.sample = sample, .arena = {.memory = *memory}};
 	*bytes = NULL;
 	if (codec_check(schema) || !sample->blocks || sample->starts[0])
 		return -EINVAL;

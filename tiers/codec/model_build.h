@@ -11,13 +11,13 @@
 struct builder {
 	const struct model_sample *sample;
 	struct model *model;
-	struct arena arena; /* what only the building takes */
-	uint32_t n, longest; /* events; of a block */
-	uint32_t stride;     /* trials look at every stride-th block */
-	uint32_t trial;      /* events that these have */
+	struct arena arena;                  /* what only the building takes */
+	uint32_t n, longest;                 /* events; of a block */
+	uint32_t stride;                     /* trials look at every stride-th block */
+	uint32_t trial;                      /* events that these have */
 	uint16_t *symbol[CODEC_COLUMNS_MAX]; /* of each event, once the column is decided */
 	uint32_t *index[CODEC_COLUMNS_MAX];  /* dictionary */
-	uint64_t *raw;       /* scratch, for the longest block */
+	uint64_t *raw;                       /* scratch, for the longest block */
 	uint32_t *scratch;
 };
 
@@ -35,10 +35,12 @@ struct census {
 };
 
 /* The columns [from, from + n) of the sample. */
-void builder_slice(const struct builder *builder, uint32_t c, uint32_t from, struct codec_column *column);
-/* Sorts the census by how often a value is coded and makes a dictionary of those that come `least` times. False: no memory. */
-bool build_dictionary(struct builder *builder, struct arena *arena, uint32_t c, struct model_column *column,
-		      struct census *census, uint32_t least);
+void builder_slice(const struct builder *builder, uint32_t c, uint32_t from,
+		   struct codec_column *column);
+/* Sorts the census by how often a value is coded and makes a dictionary of those that come `least`
+ * times. False: no memory. */
+bool build_dictionary(struct builder *builder, struct arena *arena, uint32_t c,
+		      struct model_column *column, struct census *census, uint32_t least);
 bool census_take(struct builder *builder, uint32_t c, struct census *census);
 /* Puts columns into groups and makes their codes. 0, -ENOMEM. */
 int build_groups(struct builder *builder);

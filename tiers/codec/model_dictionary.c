@@ -29,17 +29,19 @@ static bool value_same(const struct counting *counting, uint32_t a, uint32_t b)
 	if (counting->type != CODEC_BYTES)
 		return column_word(counting->column, counting->type, a) ==
 		       column_word(counting->column, counting->type, b);
-	const uint8_t *p = column_bytes(counting->column, a, &x), *q = column_bytes(counting->column, b, &y);
+	const uint8_t *p = column_bytes(counting->column, a, &x),
+		      *q = column_bytes(counting->column, b, &y);
 	return x == y && (!x || memcmp(p, q, x) == 0);
 }
 
-static struct census_value *census_find(struct counting *counting, struct census *census, uint32_t i)
+static struct census_value *census_find(struct counting *counting, struct census *census,
+					uint32_t i)
 {
 	uint32_t at = (uint32_t)value_hash(counting, i) & counting->mask;
 	for (; counting->table[at]; at = (at + 1) & counting->mask)
 		if (value_same(counting, census->value[counting->table[at] - 1].event, i))
 			return &census->value[counting->table[at] - 1];
-	census->value[census->n] = (struct census_value){ .event = i, .last = UINT32_MAX };
+	census->value[census->n] = (struct census_value){.event = i, .last = UINT32_MAX};
 	counting->table[at] = ++census->n;
 	return &census->value[census->n - 1];
 }
@@ -47,11 +49,13 @@ static struct census_value *census_find(struct counting *counting, struct census
 bool census_take(struct builder *builder, uint32_t c, struct census *census)
 {
 	const struct model_sample *sample = builder->sample;
-	struct counting counting = { builder, &sample->columns[c], builder->model->schema.type[c], NULL, 63, 0 };
+	struct counting counting = {
+		builder, &sample->columns[c], builder->model->schema.type[c], NULL, 63, 0};
 	while (counting.mask < 2 * (uint64_t)builder->n)
 		counting.mask = 2 * counting.mask + 1;
 	counting.table = arena_alloc(&builder->arena, (size_t)counting.mask + 1, sizeof(uint32_t));
-	census->value = arena_alloc(&builder->arena, (size_t)builder->n + 1, sizeof(*census->value));
+	census->value =
+		arena_alloc(&builder->arena, (size_t)builder->n + 1, sizeof(*census->value));
 	census->n = 0;
 	if (!counting.table || !census->value)
 		return false;
@@ -81,7 +85,8 @@ static int by_count(const void *a, const void *b)
 static int by_fresh(const void *a, const void *b)
 {
 	const struct census_value *x = a, *y = b;
-	return x->fresh != y->fresh ? (x->fresh < y->fresh) - (x->fresh > y->fresh) : by_count(a, b);
+	return x->fresh != y->fresh ? (x->fresh < y->fresh) - (x->fresh > y->fresh)
+				    : by_count(a, b);
 }
 
 static int by_word(const void *a, const void *b)
@@ -98,7 +103,8 @@ static int by_bytes(const void *a, const void *b)
 	return order ? order : (x->len > y->len) - (x->len < y->len);
 }
 
-/* The least power of ten that makes integers of nearly all floats that are not in the dictionary, + 1. */
+/* The least power of ten that makes integers of nearly all floats that are not in the dictionary,
+ * + 1. */
 static uint8_t rest_decimal(const struct model_column *column, const struct codec_column *values,
 			    const struct census *census)
 {
@@ -117,7 +123,8 @@ static uint8_t rest_decimal(const struct model_column *column, const struct code
 	return 0;
 }
 
-/* Numbers that are not in the dictionary: if they fit into a few bits above a base, these are what is coded. */
+/* Numbers that are not in the dictionary: if they fit into a few bits above a base, these are what
+ * is coded. */
 static void fit_rest(struct model_column *column, const struct codec_column *values,
 		     const struct census *census)
 {
@@ -126,7 +133,8 @@ static void fit_rest(struct model_column *column, const struct codec_column *val
 	column->fit_width = column->decimal = 0;
 	if (column->type == CODEC_BYTES || column->entries == census->n)
 		return;
-	if (column->type != CODEC_INT64 && !(column->decimal = rest_decimal(column, values, census)))
+	if (column->type != CODEC_INT64 &&
+	    !(column->decimal = rest_decimal(column, values, census)))
 		return;
 	for (uint32_t i = column->entries; i < census->n; i++) {
 		uint64_t word = column_word(values, column->type, census->value[i].event);
@@ -146,8 +154,8 @@ static void fit_rest(struct model_column *column, const struct codec_column *val
 	column->fit_width = (uint8_t)width;
 }
 
-static bool fill_strings(struct arena *arena, struct model_column *column, const struct codec_column *values,
-			 const struct census *census)
+static bool fill_strings(struct arena *arena, struct model_column *column,
+			 const struct codec_column *values, const struct census *census)
 {
 	column->strings = arena_alloc(arena, column->entries + 1, sizeof(*column->strings));
 	uint64_t all = 0;
@@ -165,8 +173,8 @@ static bool fill_strings(struct arena *arena, struct model_column *column, const
 	return column->strings != NULL;
 }
 
-bool build_dictionary(struct builder *builder, struct arena *arena, uint32_t c, struct model_column *column,
-		      struct census *census, uint32_t least)
+bool build_dictionary(struct builder *builder, struct arena *arena, uint32_t c,
+		      struct model_column *column, struct census *census, uint32_t least)
 {
 	const struct codec_column *values = &builder->sample->columns[c];
 	qsort(census->value, census->n, sizeof(*census->value), column->back ? by_fresh : by_count);
@@ -179,7 +187,8 @@ bool build_dictionary(struct builder *builder, struct arena *arena, uint32_t c, 
 		column->mantissa = column->entries <= 250 ? 8 : 2;
 	fit_rest(column, values, census);
 	if (column->type == CODEC_BYTES)
-		return fill_strings(arena, column, values, census) && model_index_column(arena, column);
+		return fill_strings(arena, column, values, census) &&
+		       model_index_column(arena, column);
 	column->words = arena_alloc(arena, column->entries + 1, sizeof(uint64_t));
 	for (uint32_t i = 0; column->words && i < column->entries; i++)
 		column->words[i] = column_word(values, column->type, census->value[i].event);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Groups: columns whose symbols share one code. Two groups become one while that is cheaper, best first: what
- * depends on each other costs less jointly, and what says little no longer costs a bit an event.
+ * Groups: columns whose symbols share one code. Two groups become one while that is cheaper, best
+ * first: what depends on each other costs less jointly, and what says little no longer costs a bit
+ * an event.
  */
 #include "tiers/codec/model_build.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-#define JOINT_MAX 1500u  /* different symbols of a group, while groups are tried */
+#define JOINT_MAX 1500u /* different symbols of a group, while groups are tried */
 #define JOINT_SLOTS 65536u
 
 struct joint {
@@ -23,7 +24,8 @@ struct tally {
 	uint32_t n;
 };
 
-static uint64_t event_key(const struct builder *builder, const struct model_group *group, uint32_t i)
+static uint64_t event_key(const struct builder *builder, const struct model_group *group,
+			  uint32_t i)
 {
 	uint64_t key = 0;
 	for (unsigned k = group->columns; k-- > 0;)
@@ -32,8 +34,8 @@ static uint64_t event_key(const struct builder *builder, const struct model_grou
 }
 
 /* Counts over every stride-th block. False: more than `most` different ones. */
-static bool tally_take(struct tally *tally, const struct builder *builder, const struct model_group *group,
-		       uint32_t stride, uint32_t most)
+static bool tally_take(struct tally *tally, const struct builder *builder,
+		       const struct model_group *group, uint32_t stride, uint32_t most)
 {
 	const struct model_sample *sample = builder->sample;
 	memset(tally->slot, 0, JOINT_SLOTS * sizeof(*tally->slot));
@@ -52,16 +54,20 @@ static bool tally_take(struct tally *tally, const struct builder *builder, const
 	return true;
 }
 
-static unsigned key_width(const struct builder *builder, const struct model_group *group, uint64_t key)
+static unsigned key_width(const struct builder *builder, const struct model_group *group,
+			  uint64_t key)
 {
 	unsigned width = 0;
 	for (unsigned k = 0; k < group->columns; k++)
-		width += symbol_part(&builder->model->column[group->column[k]], key >> (12 * k) & 4095).width;
+		width += symbol_part(&builder->model->column[group->column[k]],
+				     key >> (12 * k) & 4095)
+				 .width;
 	return width;
 }
 
 /* Bits of the group's codes for all events, and of its part in the model. */
-static double group_cost(struct builder *builder, struct tally *tally, const struct model_group *group)
+static double group_cost(struct builder *builder, struct tally *tally,
+			 const struct model_group *group)
 {
 	if (group->columns > GROUP_COLUMNS_MAX ||
 	    !tally_take(tally, builder, group, builder->stride, JOINT_MAX))
@@ -81,7 +87,7 @@ static double group_cost(struct builder *builder, struct tally *tally, const str
 
 static struct model_group joined(const struct model_group *a, const struct model_group *b)
 {
-	struct model_group both = { .columns = (uint8_t)(a->columns + b->columns) };
+	struct model_group both = {.columns = (uint8_t)(a->columns + b->columns)};
 	for (unsigned k = 0; k < both.columns && k < GROUP_COLUMNS_MAX; k++)
 		both.column[k] = k < a->columns ? a->column[k] : b->column[k - a->columns];
 	return both;
@@ -94,11 +100,12 @@ static void choose_groups(struct builder *builder, struct tally *tally)
 	struct model_group *group = model->group;
 	double cost[CODEC_COLUMNS_MAX];
 	static const double unknown = -1;
-	double *saved = arena_alloc(&builder->arena, CODEC_COLUMNS_MAX * CODEC_COLUMNS_MAX, sizeof(double));
+	double *saved =
+		arena_alloc(&builder->arena, CODEC_COLUMNS_MAX * CODEC_COLUMNS_MAX, sizeof(double));
 	if (!saved)
 		return;
 	for (unsigned g = 0; g < model->schema.columns; g++) {
-		group[g] = (struct model_group){ .columns = 1, .column = { (uint8_t)g } };
+		group[g] = (struct model_group){.columns = 1, .column = {(uint8_t)g}};
 		cost[g] = group_cost(builder, tally, &group[g]);
 		for (unsigned h = 0; h < CODEC_COLUMNS_MAX; h++)
 			saved[g * CODEC_COLUMNS_MAX + h] = unknown;
@@ -112,7 +119,8 @@ static void choose_groups(struct builder *builder, struct tally *tally)
 				double *save = &saved[a * CODEC_COLUMNS_MAX + b];
 				if (*save == unknown && isfinite(cost[a]) && isfinite(cost[b])) {
 					struct model_group both = joined(&group[a], &group[b]);
-					*save = fmax(0, cost[a] + cost[b] - group_cost(builder, tally, &both));
+					*save = fmax(0, cost[a] + cost[b] -
+								group_cost(builder, tally, &both));
 				}
 				if (*save > most) {
 					most = *save;
@@ -127,8 +135,10 @@ static void choose_groups(struct builder *builder, struct tally *tally)
 		group[second] = group[--model->n_groups];
 		cost[second] = cost[model->n_groups];
 		for (unsigned h = 0; h < CODEC_COLUMNS_MAX; h++) {
-			saved[first * CODEC_COLUMNS_MAX + h] = saved[h * CODEC_COLUMNS_MAX + first] = unknown;
-			saved[second * CODEC_COLUMNS_MAX + h] = saved[h * CODEC_COLUMNS_MAX + second] = unknown;
+			saved[first * CODEC_COLUMNS_MAX + h] =
+				saved[h * CODEC_COLUMNS_MAX + first] = unknown;
+			saved[second * CODEC_COLUMNS_MAX + h] =
+				saved[h * CODEC_COLUMNS_MAX + second] = unknown;
 		}
 	}
 }

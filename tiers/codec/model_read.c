@@ -7,23 +7,23 @@
 
 struct part symbol_part(const struct model_column *column, unsigned symbol)
 {
-	const struct part none = { .kind = PART_JOINT };
+	const struct part none = {.kind = PART_JOINT};
 	bool dictionary = column->coding == CODING_DICTIONARY;
-	struct part part = { .kind = PART_VALUE };
+	struct part part = {.kind = PART_VALUE};
 	unsigned width = 0, bucket;
 	if (symbol <= SYMBOL_NULL)
-		return (struct part){ .kind = symbol == SYMBOL_NULL ? PART_NULL : PART_ESCAPE };
+		return (struct part){.kind = symbol == SYMBOL_NULL ? PART_NULL : PART_ESCAPE};
 	if (symbol >= COLUMN_SYMBOLS_MAX)
 		return none;
 	if (dictionary && symbol == SYMBOL_FIT) {
-		part = (struct part){ 0, 0, column->fit_width, PART_FIT, 0 };
+		part = (struct part){0, 0, column->fit_width, PART_FIT, 0};
 		return column->fit_width ? part : none;
 	}
 	if (dictionary && symbol == SYMBOL_DERIVED)
-		return column->parent != NO_COLUMN ? (struct part){ .kind = PART_DERIVED } : none;
+		return column->parent != NO_COLUMN ? (struct part){.kind = PART_DERIVED} : none;
 	if (dictionary && symbol < SYMBOL_RANK) {
 		width = symbol - SYMBOL_BACK;
-		part = (struct part){ 1, 0, (uint8_t)width, PART_BACK, 0 };
+		part = (struct part){1, 0, (uint8_t)width, PART_BACK, 0};
 		return column->back ? part : none;
 	}
 	bucket = dictionary ? symbol - SYMBOL_RANK : (symbol - SYMBOL_NUMBER) >> 1;
@@ -51,13 +51,16 @@ static void read_words(struct reader *r, uint64_t *words, uint32_t n)
 	const uint8_t *packed = reader_take(r, ((uint64_t)(n - 1) * low + 7) / 8);
 	for (uint32_t i = 1; packed && i < n; i++) {
 		uint64_t bit = (uint64_t)(i - 1) * low;
-		uint64_t gap = load64_until(packed + (bit >> 3), r->at) >> (bit & 7) & low_bits(low);
+		uint64_t gap =
+			load64_until(packed + (bit >> 3), r->at) >> (bit & 7) & low_bits(low);
 		words[i] = words[i - 1] + (words[i] | gap);
 	}
 }
 
-/* Strings are put together in bytes of the arena's; the writer's order: all shared, all rests, all bytes. */
-static void read_strings(struct reader *r, struct model *model, struct model_string *strings, uint32_t n)
+/* Strings are put together in bytes of the arena's; the writer's order: all shared, all rests, all
+ * bytes. */
+static void read_strings(struct reader *r, struct model *model, struct model_string *strings,
+			 uint32_t n)
 {
 	uint64_t all = 0;
 	const uint8_t *begin = r->at;
@@ -77,7 +80,7 @@ static void read_strings(struct reader *r, struct model *model, struct model_str
 	model->string_bytes += rests.at ? all : 0;
 	uint8_t *to = rests.at ? arena_alloc(&model->arena, all + 16, 1) : NULL;
 	bytes = rests;
-	struct reader again = { begin, rests.end };
+	struct reader again = {begin, rests.end};
 	for (uint32_t i = 0; to && i < n; i++) {
 		uint64_t shared = reader_varint(&again), rest = strings[i].len - shared;
 		const uint8_t *from = reader_take(&bytes, rest);
@@ -89,7 +92,7 @@ static void read_strings(struct reader *r, struct model *model, struct model_str
 		memcpy(to + shared, from, rest);
 		to += strings[i].len;
 	}
-	*r = to ? bytes : (struct reader){ NULL, NULL };
+	*r = to ? bytes : (struct reader){NULL, NULL};
 }
 
 static void read_dictionary(struct reader *r, struct model *model, struct model_column *column)
@@ -142,8 +145,8 @@ static void read_column(struct reader *r, struct model *model, uint32_t c)
 	bool dictionary = column->coding == CODING_DICTIONARY;
 	bool parent = column->parent != NO_COLUMN;
 	if (type != model->schema.type[c] || how > 7 || column->mantissa > 16 ||
-	    column->fit_width > RAW_BITS_MAX || column->decimal > DECIMAL_MAX + 1 || !column->unit ||
-	    (column->decimal && (type == CODEC_INT64 || type == CODEC_BYTES)) ||
+	    column->fit_width > RAW_BITS_MAX || column->decimal > DECIMAL_MAX + 1 ||
+	    !column->unit || (column->decimal && (type == CODEC_INT64 || type == CODEC_BYTES)) ||
 	    (!dictionary && type == CODEC_BYTES) || (c == 0 && (dictionary || !column->delta)) ||
 	    (parent && (!dictionary || column->parent >= c ||
 			model->column[column->parent].coding != CODING_DICTIONARY)))
@@ -163,7 +166,8 @@ bool model_index_column(struct arena *arena, struct model_column *column)
 		uint64_t at = column->type == CODEC_BYTES
 				      ? hash_bytes(column->strings[i].bytes, column->strings[i].len)
 				      : hash_word(column->words[i]);
-		for (at &= column->lookup_mask; column->lookup[at]; at = (at + 1) & column->lookup_mask)
+		for (at &= column->lookup_mask; column->lookup[at];
+		     at = (at + 1) & column->lookup_mask)
 			;
 		column->lookup[at] = i + 1;
 	}
@@ -212,13 +216,13 @@ static int group_parts(struct model *model, struct model_group *group, uint32_t 
 	*raw = 0;
 	for (unsigned k = 0; k < group->columns; k++) {
 		struct model_column *column = &model->column[group->column[k]];
-		struct part part = { .kind = PART_JOINT };
+		struct part part = {.kind = PART_JOINT};
 		if (s) {
 			part = symbol_part(column, group->key[s] >> (12 * k) & 4095);
 			if (part.kind == PART_JOINT)
 				return -EILSEQ;
 		}
-		part.shift = (uint8_t)*raw;
+		part.shift = (uint8_t)(READ_SYMBOL_BITS + *raw);
 		*raw += part.width;
 		column->parts[s] = part;
 	}
@@ -243,10 +247,12 @@ static int group_lookup(struct model *model, struct model_group *group)
 	return group->lookup ? 0 : -ENOMEM;
 }
 
-/* Tables for what needs no look at the parts: most columns of few values, and those that follow from others. */
+/* Tables for what needs no look at the parts: most columns of few values, and those that follow
+ * from others. */
 static void direct_tables(struct model *model, struct model_column *column, uint32_t symbols)
 {
-	bool values = !column->delta, derived = true, dictionary = column->coding == CODING_DICTIONARY;
+	bool values = !column->delta, derived = true,
+	     dictionary = column->coding == CODING_DICTIONARY;
 	for (uint32_t s = 1; s < symbols; s++) {
 		const struct part *part = &column->parts[s];
 		values &= part->kind == PART_VALUE && !part->width;
@@ -265,9 +271,10 @@ static void direct_tables(struct model *model, struct model_column *column, uint
 			column->direct_index[s] = part->leading;
 		if (column->direct_word)
 			column->direct_word[s] =
-				column->decimal ? near_decimal_word((int64_t)v, column->decimal - 1u,
-								    column->type == CODEC_FLOAT)
-						: v;
+				column->decimal
+					? near_decimal_word((int64_t)v, column->decimal - 1u,
+							    column->type == CODEC_FLOAT)
+					: v;
 	}
 }
 
@@ -298,7 +305,8 @@ int model_index_group(struct model *model, unsigned g, bool encode)
 		int rc = group_parts(model, group, s, &raw);
 		if (rc)
 			return rc;
-		for (uint32_t i = group->code[s]; group->len[s] && i < size; i += 1u << group->len[s])
+		for (uint32_t i = group->code[s]; group->len[s] && i < size;
+		     i += 1u << group->len[s])
 			group->table[i] = CODE_ENTRY(s, group->len[s], raw);
 	}
 	for (unsigned k = 0; k < group->columns; k++)
@@ -355,7 +363,7 @@ static int unpack_model(struct model *model, struct reader *r, bool encode)
 	if (!raw)
 		return -ENOMEM;
 	size_t got = ZSTD_decompress(raw, bytes, r->at, reader_left(r));
-	struct reader inner = { raw, raw + bytes };
+	struct reader inner = {raw, raw + bytes};
 	int rc = ZSTD_isError(got) || got != bytes ? -EILSEQ : read_model(model, &inner, encode);
 	memory->free(memory->context, raw, bytes);
 	return rc;
@@ -364,7 +372,7 @@ static int unpack_model(struct model *model, struct reader *r, bool encode)
 int model_open(const struct codec_schema *schema, const uint8_t *bytes, size_t len, bool encode,
 	       const struct codec_memory *memory, struct model **out)
 {
-	struct reader r = { bytes, bytes + len };
+	struct reader r = {bytes, bytes + len};
 	*out = NULL;
 	if (codec_check(schema))
 		return -EINVAL;
@@ -401,12 +409,15 @@ int model_describe(const struct model *model, char *text, size_t size)
 			snprintf(parent, sizeof(parent), ", follows from %u", column->parent);
 		int n = column->coding == CODING_DICTIONARY
 				? snprintf(at < size ? text + at : NULL, at < size ? size - at : 0,
-					   "column %u: group %u, dictionary of %u%s%s, buckets 2^%u, fit %u bits\n", c,
-					   column->group, column->entries, column->back ? ", back" : "",
-					   parent, column->mantissa, column->fit_width)
+					   "column %u: group %u, dictionary of %u%s%s, buckets "
+					   "2^%u, fit %u bits\n",
+					   c, column->group, column->entries,
+					   column->back ? ", back" : "", parent, column->mantissa,
+					   column->fit_width)
 				: snprintf(at < size ? text + at : NULL, at < size ? size - at : 0,
-					   "column %u: group %u, number%s%s, unit %llu, buckets 2^%u\n", c,
-					   column->group, column->delta ? ", difference" : "",
+					   "column %u: group %u, number%s%s, unit %llu, buckets "
+					   "2^%u\n",
+					   c, column->group, column->delta ? ", difference" : "",
 					   column->decimal ? ", decimal" : "",
 					   (unsigned long long)column->unit, column->mantissa);
 		at += n > 0 ? (size_t)n : 0;

@@ -6,7 +6,8 @@
 
 #define MODEL_LEVEL 12
 
-/* Ranks of one bucket cost the same whatever their order: they are sorted, so that only the gaps are kept. */
+/* Ranks of one bucket cost the same whatever their order: they are sorted, so that only the gaps
+ * are kept. */
 static void write_words(struct sink *sink, const uint64_t *words, uint32_t n)
 {
 	uint64_t mean = n > 1 ? (words[n - 1] - words[0]) / (n - 1) : 0;
@@ -39,7 +40,8 @@ static void write_strings(struct sink *sink, const struct model_string *strings,
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t shared = 0, most = i ? strings[i - 1].len : 0;
 			most = most < strings[i].len ? most : strings[i].len;
-			while (shared < most && strings[i - 1].bytes[shared] == strings[i].bytes[shared])
+			while (shared < most &&
+			       strings[i - 1].bytes[shared] == strings[i].bytes[shared])
 				shared++;
 			if (pass == 0)
 				sink_varint(sink, shared);
@@ -50,7 +52,8 @@ static void write_strings(struct sink *sink, const struct model_string *strings,
 		}
 }
 
-void model_write_column(struct sink *sink, const struct model *model, const struct model_column *column)
+void model_write_column(struct sink *sink, const struct model *model,
+			const struct model_column *column)
 {
 	sink_byte(sink, column->type);
 	sink_byte(sink, column->coding | column->back << 1 | column->delta << 2);
@@ -71,7 +74,8 @@ void model_write_column(struct sink *sink, const struct model *model, const stru
 		else
 			write_words(sink, column->words + at, n);
 	}
-	for (uint32_t i = 0; column->parent != NO_COLUMN && i < model->column[column->parent].entries; i++)
+	for (uint32_t i = 0;
+	     column->parent != NO_COLUMN && i < model->column[column->parent].entries; i++)
 		sink_varint(sink, column->derived[i]);
 }
 
@@ -86,9 +90,10 @@ static void write_group(struct sink *sink, const struct model_group *group)
 			sink_varint(sink, group->key[s] >> (12 * k) & 4095);
 }
 
-int model_write(const struct model *model, const struct codec_memory *memory, uint8_t **bytes, size_t *len)
+int model_write(const struct model *model, const struct codec_memory *memory, uint8_t **bytes,
+		size_t *len)
 {
-	struct sink raw = { .memory = memory }, out = { .memory = memory };
+	struct sink raw = {.memory = memory}, out = {.memory = memory};
 	sink_varint(&raw, model->schema.columns);
 	sink_varint(&raw, zigzag(model->time_base));
 	sink_byte(&raw, model->time_width);

@@ -60,7 +60,7 @@ static inline void sink_clear(struct sink *sink)
 {
 	if (sink->bytes)
 		sink->memory->free(sink->memory->context, sink->bytes, sink->cap);
-	*sink = (struct sink){ .memory = sink->memory };
+	*sink = (struct sink){.memory = sink->memory};
 }
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bit-unpacking, once for each instruction set (CODEC_ISA names it). Eight fields of w bits are w bytes,
- * so that every eight begin at a byte, and the places of their bits are the same in all of them.
+ * Bit-unpacking, once for each instruction set (CODEC_ISA names it). Eight fields of w bits are w
+ * bytes, so that every eight begin at a byte, and the places of their bits are the same in all of
+ * them.
  */
 #include "tiers/codec/bits.h"
 #include "tiers/codec/unpack.h"
