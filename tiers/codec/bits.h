@@ -16,7 +16,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields are read in pl
 
 static inline unsigned bit_width(uint64_t v)
 {
-	return v ? 64u - (unsigned)__builtin_clzll(v) : 0;
+	return 63u - (unsigned)__builtin_clzll(v | 1) + (v != 0); /* no branch */
 }
 
 static inline uint64_t low_bits(unsigned width)

@@ -133,7 +133,8 @@ static void dictionary_symbols(const struct model_column *column, const struct c
 {
 	uint16_t *last = (uint16_t *)scratch;
 	struct others others = {scratch + 128, others_size(n) - 1, 0};
-	memset(last, 0, 128 * sizeof(*last));
+	if (column->back)
+		memset(last, 0, 128 * sizeof(*last));
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t hash;
 		to->raw[i] = 0;

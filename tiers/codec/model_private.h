@@ -60,13 +60,9 @@ enum {
  */
 static inline unsigned bucket_of(uint64_t v, unsigned m, unsigned *width)
 {
-	unsigned bits = bit_width(v);
-	if (bits <= m) {
-		*width = 0;
-		return (unsigned)v;
-	}
-	*width = bits - 1 - m;
-	return ((bits - m) << m) + (unsigned)((v >> *width) & low_bits(m));
+	unsigned bits = bit_width(v), over = bits > m ? bits - m : 0;
+	*width = over - (over != 0);
+	return (over << m) + (unsigned)(v >> *width & ((1u << m) - 1));
 }
 
 /* What stands above a bucket's raw bits. */

@@ -158,7 +158,7 @@ static void read_column(struct reader *r, struct model *model, uint32_t c)
 bool model_index_column(struct arena *arena, struct model_column *column)
 {
 	uint32_t size = 64;
-	while (size < 2 * (uint64_t)column->entries)
+	while (size < 3 * (uint64_t)column->entries)
 		size <<= 1;
 	column->lookup_mask = size - 1;
 	column->lookup = arena_alloc(arena, size, sizeof(uint32_t));
