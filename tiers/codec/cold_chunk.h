@@ -40,6 +40,8 @@ struct cold_chunk {
 	struct chunk_block block[CHUNK_BLOCKS];
 	uint64_t *read[CODEC_COLUMNS_MAX]; /* by group: each event's joint symbol and raw bits */
 	struct chunk_column column[CODEC_COLUMNS_MAX];
+	uint64_t *values;  /* of the column at hand */
+	uint32_t *special; /* its events that are no values */
 };
 
 #endif

@@ -63,7 +63,7 @@ static size_t chunk_scratch(const struct model *model, const struct limits *limi
 	size_t events = ((size_t)limits->events + 63) & ~(size_t)63;
 	for (uint32_t c = 0; c < model->schema.columns; c++)
 		bytes += column_scratch(&model->column[c], events);
-	return bytes + model->n_groups * events * 8;
+	return bytes + (model->n_groups * 8 + 12) * events;
 }
 
 static void limits_include(struct limits *limits, const struct head *head)
@@ -109,7 +109,9 @@ static struct cold_chunk *chunk_place(const struct model *model, const struct li
 		column->other_strings = (struct model_string *)(void *)(at + 4 * events);
 		at += column_scratch(&model->column[c], events);
 	}
-	*tails = at;
+	chunk->values = (uint64_t *)(void *)at;
+	chunk->special = (uint32_t *)(void *)(at + 8 * events);
+	*tails = at + 12 * events;
 	return chunk;
 }
 

@@ -9,6 +9,10 @@
  */
 #include "tiers/codec/cold_chunk.h"
 
+#ifdef __AVX512VBMI__
+#include <immintrin.h>
+#endif
+
 #define PASTE2(a, b) a##b
 #define PASTE(a, b) PASTE2(a, b)
 #define INLINE static inline __attribute__((always_inline))
@@ -221,59 +225,122 @@ INLINE struct part part_of(const struct part *parts, uint64_t read, uint64_t *v)
 	return part;
 }
 
-static bool dictionary_block(struct cold_chunk *chunk, uint32_t c, uint32_t b)
+/*
+ * What symbols and raw bits of the events [i, end) say, as if all were values: 0 for those that are
+ * something else, whose numbers go to special. Returns how many these are.
+ */
+#ifdef __AVX512VBMI__
+
+static uint32_t expand(const struct part *parts, const uint64_t *read, uint32_t i, uint32_t end,
+		       uint64_t *values, uint32_t *special)
+{
+	const __m512i byte = _mm512_set1_epi64(255), one = _mm512_set1_epi64(1);
+	const __m512i symbols = _mm512_set1_epi64(GROUP_SYMBOLS_MAX - 1);
+	const __m512i kinds = _mm512_set1_epi64(INT64_C(255) << 48);
+	const __m512i low = _mm512_set1_epi64(UINT32_MAX);
+	__m256i number = _mm256_add_epi32(_mm256_set1_epi32((int)i),
+					  _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+	uint32_t n = 0;
+	for (; i < end; i += 8, number = _mm256_add_epi32(number, _mm256_set1_epi32(8))) {
+		__mmask8 some = (__mmask8)low_bits(end - i < 8 ? end - i : 8);
+		__m512i x = _mm512_maskz_loadu_epi64(some, read + i);
+		__m512i p = _mm512_i64gather_epi64(_mm512_and_si512(x, symbols), parts, 8);
+		__m512i shift = _mm512_and_si512(_mm512_srli_epi64(p, 32), byte);
+		__m512i width = _mm512_and_si512(_mm512_srli_epi64(p, 40), byte);
+		__m512i mask = _mm512_sub_epi64(_mm512_sllv_epi64(one, width), one);
+		__m512i v = _mm512_sllv_epi64(_mm512_and_si512(p, low), width);
+		v = _mm512_add_epi64(v, _mm512_and_si512(_mm512_srlv_epi64(x, shift), mask));
+		__m512i sign = _mm512_sub_epi64(_mm512_setzero_si512(), _mm512_srli_epi64(p, 56));
+		v = _mm512_sub_epi64(_mm512_xor_si512(v, sign), sign);
+		__mmask8 other = _mm512_mask_test_epi64_mask(some, p, kinds);
+		_mm512_mask_storeu_epi64(values + i, some,
+					 _mm512_maskz_mov_epi64((__mmask8)~other, v));
+		if (__builtin_expect(other, 0)) {
+			_mm256_mask_compressstoreu_epi32(special + n, other, number);
+			n += (uint32_t)__builtin_popcount(other);
+		}
+	}
+	return n;
+}
+
+#else
+
+static uint32_t expand(const struct part *parts, const uint64_t *read, uint32_t i, uint32_t end,
+		       uint64_t *values, uint32_t *special)
+{
+	uint32_t n = 0;
+	for (; i < end; i++) {
+		uint64_t v;
+		struct part part = part_of(parts, read[i], &v);
+		uint64_t sign = 0 - (uint64_t)part.negative;
+		values[i] = part.kind == PART_VALUE ? (v ^ sign) - sign : 0;
+		special[n] = i;
+		n += part.kind != PART_VALUE;
+	}
+	return n;
+}
+
+#endif
+
+/* One event that is no rank. False: it cannot be. */
+static bool dictionary_event(struct cold_chunk *chunk, uint32_t c, uint32_t b, uint32_t i)
 {
 	const struct model_column *column = &chunk->model->column[c];
 	struct chunk_column *to = &chunk->column[c];
-	const struct part *parts = column->parts;
-	const uint64_t *read = chunk->read[column->group];
-	bool derived = column->parent != NO_COLUMN, bad = false;
-	const uint32_t *parent = derived ? chunk->column[column->parent].index : NULL;
-	uint32_t parent_entries = derived ? chunk->model->column[column->parent].entries : 0;
-	uint32_t *index = to->index, entries = column->entries;
-	uint32_t start = chunk->start[b], end = chunk->start[b + 1];
-	for (uint32_t i = start; i < end; i++) {
-		uint64_t v, other; /* other: v can stay in a register */
-		struct part part = part_of(parts, read[i], &v);
-		if (__builtin_expect(part.kind == PART_VALUE, 1)) {
-			bad |= v >= entries;
-			index[i] = (uint32_t)v;
-			continue;
-		}
-		if (part.kind == PART_JOINT) {
-			part = tail_part(&chunk->block[b].tail, column, &other);
-			v = other;
-		}
-		switch (part.kind) {
-		case PART_VALUE:
-			bad |= v >= entries;
-			index[i] = (uint32_t)v;
-			break;
-		case PART_BACK:
-			bad |= v > i - start;
-			index[i] = index[i - (v > i - start ? 0 : v)];
-			break;
-		case PART_DERIVED:
-			bad |= parent[i] >= parent_entries;
-			index[i] = column->derived[parent[i] < parent_entries ? parent[i] : 0];
-			break;
-		case PART_FIT:
-			v += column->fit_base;
-			if (column->decimal)
-				v = near_decimal_word((int64_t)v, column->decimal - 1u,
-						      column->type == CODEC_FLOAT);
-			to->other_words[to->others] = v;
-			index[i] = entries + to->others++;
-			break;
-		case PART_NULL:
-			index[i] = NULL_INDEX;
-			break;
-		case PART_ESCAPE:
-			index[i] = tail_other(&chunk->block[b].tail, column, to);
-			break;
-		default:
+	uint32_t *index = to->index, parent = 0, distance = i - chunk->start[b];
+	uint64_t v;
+	struct part part = part_of(column->parts, chunk->read[column->group][i], &v);
+	if (part.kind == PART_JOINT)
+		part = tail_part(&chunk->block[b].tail, column, &v);
+	switch (part.kind) {
+	case PART_VALUE:
+		index[i] = (uint32_t)v;
+		return v < column->entries;
+	case PART_BACK:
+		index[i] = index[v <= distance ? i - v : i];
+		return v <= distance;
+	case PART_DERIVED:
+		parent = chunk->column[column->parent].index[i];
+		if (parent >= chunk->model->column[column->parent].entries)
 			return false;
-		}
+		index[i] = column->derived[parent];
+		return true;
+	case PART_FIT:
+		v += column->fit_base;
+		if (column->decimal)
+			v = near_decimal_word((int64_t)v, column->decimal - 1u,
+					      column->type == CODEC_FLOAT);
+		to->other_words[to->others] = v;
+		index[i] = column->entries + to->others++;
+		return true;
+	case PART_NULL:
+		index[i] = NULL_INDEX;
+		return true;
+	case PART_ESCAPE:
+		index[i] = tail_other(&chunk->block[b].tail, column, to);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Blocks [b, last): first all as ranks, then those events that are none. */
+static bool dictionary_blocks(struct cold_chunk *chunk, uint32_t c, uint32_t b, uint32_t last)
+{
+	const struct model_column *column = &chunk->model->column[c];
+	uint32_t start = chunk->start[b], end = chunk->start[last], *index = chunk->column[c].index;
+	uint64_t *values = chunk->values, limit = column->entries ? column->entries : 1;
+	bool bad = false;
+	uint32_t n = expand(column->parts, chunk->read[column->group], start, end, values,
+			    chunk->special);
+	for (uint32_t i = start; i < end; i++) {
+		bad |= values[i] >= limit;
+		index[i] = (uint32_t)values[i];
+	}
+	for (uint32_t k = 0; k < n && !bad; k++) {
+		while (chunk->special[k] >= chunk->start[b + 1])
+			b++;
+		bad = !dictionary_event(chunk, c, b, chunk->special[k]);
 	}
 	return !bad;
 }
@@ -332,6 +399,38 @@ static bool number_block(struct cold_chunk *chunk, uint32_t c, uint32_t b)
 			     : number_block_as(chunk, c, b, false, false);
 }
 
+/* Blocks [b, last), which have no tail: what is no number is a null. */
+static bool number_blocks(struct cold_chunk *chunk, uint32_t c, uint32_t b, uint32_t last)
+{
+	const struct model_column *column = &chunk->model->column[c];
+	struct chunk_column *to = &chunk->column[c];
+	const uint64_t *read = chunk->read[column->group];
+	uint32_t start = chunk->start[b], end = chunk->start[last];
+	uint64_t *words = to->words, unit = column->unit;
+	uint32_t n = expand(column->parts, read, start, end, words, chunk->special);
+	memset(to->present + start, 1, end - start);
+	for (uint32_t i = start; unit != 1 && i < end; i++)
+		words[i] *= unit;
+	for (uint32_t i = start; !column->delta && i < end; i++)
+		words[i] += column->start;
+	for (; column->delta && b < last; b++) {
+		uint64_t sum = column->time ? chunk->block[b].time : column->start;
+		for (uint32_t i = chunk->start[b]; i < chunk->start[b + 1]; i++)
+			words[i] = sum += words[i];
+	}
+	for (uint32_t i = start; column->decimal && i < end; i++)
+		words[i] = near_decimal_word((int64_t)words[i], column->decimal - 1u,
+					     column->type == CODEC_FLOAT);
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t i = chunk->special[k];
+		if (column->parts[READ_SYMBOL(read[i])].kind != PART_NULL)
+			return false;
+		to->present[i] = 0;
+		words[i] = 0;
+	}
+	return true;
+}
+
 /* The events [i, end) of a column whose symbols say all. Without a tail none of them can be 0. */
 static bool direct_values(const struct model_column *column, struct chunk_column *to,
 			  const uint64_t *read, const uint32_t *parent, uint32_t parent_entries,
@@ -375,15 +474,18 @@ static bool column_values(struct cold_chunk *chunk, uint32_t c)
 	to->others = 0;
 	for (uint32_t b = 0, end; b < chunk->blocks && well; b = end) {
 		end = b + 1;
-		if (direct && !chunk->block[b].has_tail) {
-			while (end < chunk->blocks && !chunk->block[end].has_tail)
-				end++;
+		while (!chunk->block[b].has_tail && end < chunk->blocks &&
+		       !chunk->block[end].has_tail)
+			end++; /* all that have none */
+		if (direct && !chunk->block[b].has_tail)
 			well = direct_values(column, to, chunk->read[column->group], parent,
 					     parent_entries, chunk->start[b], chunk->start[end]);
-			continue;
-		}
-		well = column->coding == CODING_DICTIONARY ? dictionary_block(chunk, c, b)
-							   : number_block(chunk, c, b);
+		else if (column->coding == CODING_DICTIONARY)
+			well = dictionary_blocks(chunk, c, b, end);
+		else if (chunk->block[b].has_tail)
+			well = number_block(chunk, c, b);
+		else
+			well = number_blocks(chunk, c, b, end);
 		well &= !chunk->block[b].has_tail || chunk->block[b].tail.at;
 	}
 	return well;
