@@ -136,16 +136,15 @@ static bool lane_begin(struct cold_chunk *chunk, uint32_t b, struct lane *lane)
 /* How many events all of these lanes can read without a look at the bounds. */
 static uint32_t lanes_safe(const struct cold_chunk *chunk, const struct lane *lanes, unsigned width)
 {
-	unsigned groups = chunk->model->n_groups;
-	uint64_t n = groups <= LANES_GROUPS ? UINT32_MAX : 0;
+	uint64_t each = 8 * (uint64_t)chunk->model->n_groups, n = UINT32_MAX, at = 0;
 	uint64_t room = (uint64_t)(chunk->readable_end - chunk->readable);
 	for (unsigned l = 0; l < width; l++) {
-		uint64_t at = lanes[l].at >> 3,
-			 events = room > at + 8 ? (room - at - 8) / (8 * groups) : 0;
-		n = events < n ? events : n;
 		n = lanes[l].left < n ? lanes[l].left : n;
+		at = lanes[l].at >> 3 > at ? lanes[l].at >> 3 : at;
 	}
-	return (uint32_t)n;
+	if (chunk->model->n_groups > LANES_GROUPS || room < at + 8)
+		return 0;
+	return (uint32_t)(n * each <= room - at - 8 ? n : (room - at - 8) / each);
 }
 
 static bool read_blocks(struct cold_chunk *chunk)
