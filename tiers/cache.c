@@ -2,7 +2,7 @@
 /*
  * Opening and closing a cache.
  *
- * Open:  options checked -> budget -> heap -> cold tier (its memory set aside whole) -> policy, index ->
+ * Open:  options checked -> budget -> heap -> cold tier (the least of its memory set aside) -> policy, index ->
  *        pools populated -> table of spaces and image read -> marked as running -> threads.
  * Close: no handles left -> threads stopped -> image and table written -> everything given back.
  *
@@ -26,6 +26,10 @@
 #define MIB ((uint64_t)1 << 20)
 #define POOL_MIN (8 * MIB)
 #define HEAP_MIN (4 * MIB)
+#define CHUNK_HEAD 48u /* record_bytes() of a chunk's head and key, at the most */
+#define DRAM_MIN (16 * MIB)
+#define DRAM_MIN_COLD (24 * MIB)
+#define COLD_WORK (6 * MIB) /* builders and buffers of a publication and a merge, and one thread's reads */
 
 _Atomic uint64_t fork_generation = 1;
 static _Atomic uint32_t caches; /* that are open */
@@ -47,6 +51,11 @@ uint64_t monotonic_ns(void)
 	struct timespec t;
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+uint64_t cache_deadline(const struct thermo *c)
+{
+	return monotonic_ns() + c->options.put_wait_ms * UINT64_C(1000000);
 }
 
 uint64_t cache_now_ms(struct thermo *c)
@@ -117,9 +126,12 @@ static int options_check(const struct thermo_options *o, struct thermo_error *er
 		return error_set(error, -EINVAL,
 				 "options: size is %u, not %zu; use thermo_options_init",
 				 o ? o->size : 0, sizeof(*o));
-	if (o->dram_bytes < 16 * MIB)
+	if (o->dram_bytes < DRAM_MIN)
 		return error_set(error, -EINVAL, "dram: %llu bytes is below the least, 16M",
 				 (unsigned long long)o->dram_bytes);
+	if (o->cold_dir && o->dram_bytes < DRAM_MIN_COLD)
+		return error_set(error, -EINVAL, "dram: %llu bytes is below the least with a cold tier, "
+				 "24M", (unsigned long long)o->dram_bytes);
 	if (o->warm_bytes && o->warm_bytes < POOL_MIN)
 		return error_set(error, -EINVAL, "warm: %llu bytes is below the least, 8M (or 0)",
 				 (unsigned long long)o->warm_bytes);
@@ -213,11 +225,9 @@ static uint32_t segment_bytes(uint64_t pool)
 	return bytes;
 }
 
-uint64_t cache_run_bytes(uint64_t dram, uint64_t warm)
+uint64_t cache_run_bytes(uint64_t dram)
 {
-	uint64_t bytes = (dram + warm) / 24;
-	if (bytes > dram / 24)
-		bytes = dram / 24;
+	uint64_t bytes = dram / 32;
 	return bytes < 24 * MIB ? bytes : 24 * MIB;
 }
 
@@ -226,17 +236,17 @@ static int open_cold(struct thermo *c, struct thermo_error *error)
 	const struct thermo_options *o = &c->options;
 	if (!o->cold_dir)
 		return 0;
-	uint64_t runs = cache_run_bytes(o->dram_bytes, o->warm_bytes);
+	uint64_t runs = cache_run_bytes(o->dram_bytes);
 	uint64_t buffers = o->dram_bytes / 16 > 10 * MIB ? o->dram_bytes / 16 : 10 * MIB;
 	if (buffers > 64 * MIB)
 		buffers = 64 * MIB;
-	/* One run in the making, one being published, and its sorted and encoded form. */
-	uint64_t all = o->filter_bytes + runs * 5 / 2 + buffers;
-	if (all > o->dram_bytes / 2)
-		all = o->dram_bytes / 2;
-	if (!budget_take(&c->budget, all))
-		return error_set(error, -ENOMEM, "dram: no room for filters and buffers of cold");
-	budget_init(&c->cold_budget, all);
+	/* Set aside is what records need to leave memory: one run in the making, one being published and its
+	 * encoded form. The other buffers are taken from what the pool leaves, or gives, when they are needed. */
+	uint64_t least = o->filter_bytes + runs * 5 / 2 + COLD_WORK, all = least + buffers;
+	if (!budget_init_part(&c->cold_budget, &c->budget, least, all))
+		return error_set(error, -EINVAL, "dram: %lluM is too little: cold needs %lluM for filters "
+				 "and buffers", (unsigned long long)(o->dram_bytes / MIB),
+				 (unsigned long long)(least / MIB + 1));
 	/* A scan and a merge hold buffers of every run: few runs where memory is scarce. */
 	uint64_t runs_max = all / MIB < 16 ? 16 : all / MIB > 64 ? 64 : all / MIB;
 	struct cold_options cold = {
@@ -358,11 +368,20 @@ static void settle_sizes(struct thermo *c)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	if (c->warm && c->pool[THERMO_WARM].segment_bytes < chunk)
 		chunk = c->pool[THERMO_WARM].segment_bytes;
-	c->chunk_bytes = chunk / 4 < RECORD_VALUE_MAX ? chunk / 4 : RECORD_VALUE_MAX;
+	/* Four of them, with their heads and keys, fill a segment. */
+	chunk = chunk / 4 - CHUNK_HEAD;
+	c->chunk_bytes = chunk < RECORD_VALUE_MAX ? chunk : RECORD_VALUE_MAX;
 	c->open_segments_max = hot * 3 / 100 > 4 ? hot * 3 / 100 : 4;
 	c->lanes = cpus < 1 ? 1 : cpus > LANES_MAX ? LANES_MAX : (uint32_t)cpus;
 	if (c->lanes > c->open_segments_max / 4)
 		c->lanes = c->open_segments_max / 4;
+}
+
+/* The clock passes all that lies in cold. */
+static void pass_cold(struct thermo *c)
+{
+	if (atomic_load(&c->clock) <= cold_max_seq(c->cold))
+		atomic_store(&c->clock, cold_max_seq(c->cold) + 1);
 }
 
 static int open_content(struct thermo *c, struct thermo_error *error)
@@ -374,8 +393,7 @@ static int open_content(struct thermo *c, struct thermo_error *error)
 	int rc = image_load_table(c, &clean, error);
 	if (rc)
 		return rc;
-	if (atomic_load(&c->clock) <= cold_max_seq(c->cold))
-		atomic_store(&c->clock, cold_max_seq(c->cold) + 1);
+	pass_cold(c);
 	if (clean) {
 		struct thermo_error why = {{0}};
 		rc = image_load(c, &why);
@@ -391,6 +409,7 @@ static int open_content(struct thermo *c, struct thermo_error *error)
 		cache_notice(c, "%s: was not closed: cache spaces start empty",
 			     c->options.cold_dir);
 	}
+	pass_cold(c); /* some of the image may have gone there */
 	for (unsigned id = 1; !clean && id <= THERMO_SPACES_MAX; id++) {
 		if (atomic_load(&c->space[id].state) != SPACE_OPEN)
 			continue;
@@ -438,6 +457,7 @@ static void release(struct thermo *c)
 {
 	close_runners(c);
 	migrate_close(c);
+	large_close(c);
 	if (c->cold)
 		cold_close(&c->cold);
 	if (c->index)
@@ -458,8 +478,9 @@ static void release(struct thermo *c)
 static int open_parts(struct thermo *c, const struct thermo_options *options,
 		      struct thermo_error *error)
 {
-	/* Without a device, what is kept here grows with segments and handles only. */
-	uint64_t heap_bytes = options->dram_bytes / (options->cold_dir ? 32 : 256);
+	/* With a cold tier the filters of its runs, and what builds and merges runs, are in the heap; without, what
+	 * is kept here grows with segments and handles only. */
+	uint64_t heap_bytes = options->dram_bytes / (options->cold_dir ? 12 : 256);
 	uint64_t least = HEAP_MIN;
 	if (options->cold_dir) /* every thread that waits for the device has reads and their values here */
 		least = options->dram_bytes / 8 < 2 * HEAP_MIN ? HEAP_MIN : 2 * HEAP_MIN;

@@ -97,7 +97,7 @@ static int give(struct thermo_iter *it, struct thermo_item *item, const struct v
 		return -ENOMEM;
 	memcpy(it->item, v->key, v->key_len);
 	if (value_len)
-		memcpy(it->item + v->key_len, v->value, value_len);
+		record_copy(it->item + v->key_len, v->value, value_len);
 	*item = (struct thermo_item){
 		.key = it->item,
 		.key_len = v->key_len,
@@ -113,6 +113,20 @@ static int give(struct thermo_iter *it, struct thermo_item *item, const struct v
 		item->value_len = head.len;
 	}
 	return THERMO_OK;
+}
+
+/* A record in memory, which may be overwritten meanwhile. */
+static int give_whole(struct thermo_iter *it, struct thermo_item *item, const struct found *f,
+		      struct view *v)
+{
+	const struct segment *s = place_segment(it->cache, f->place);
+	for (;;) {
+		int rc = give(it, item, v, (enum thermo_tier)place_tier(f->place),
+			      record_seq_of(s, f->record, v->head));
+		if (rc != THERMO_OK || record_is_still(f->record, v->head))
+			return rc;
+		record_view(f->record, v);
+	}
 }
 
 /* What memory holds of the key: THERMO_OK (given), THERMO_MISS (nothing), THERMO_CONFLICT (a tombstone, or
@@ -135,8 +149,7 @@ static int from_memory(struct thermo_iter *it, const void *bytes, size_t len,
 		else if (unless_old && s->opened <= it->began)
 			rc = THERMO_BUSY;
 		else
-			rc = give(it, item, &v, (enum thermo_tier)place_tier(f.place),
-				  record_seq(s, f.record));
+			rc = give_whole(it, item, &f, &v);
 	}
 	epoch_exit();
 	return rc;
@@ -181,17 +194,13 @@ static int from_cold(struct thermo_iter *it, const struct cold_record *record,
 	struct runner *runner = runner_take(it->cache, true);
 	if (!runner)
 		return -ENOMEM;
-	struct cold_get *done, get = {
+	struct cold_get get = {
 		.key = record->key,
 		.key_len = record->key_len,
 		.hash = key_make(it->space, record->key, record->key_len, 0).hash,
 		.space = it->space->id,
 	};
-	if (cold_get_start(runner->io, &get) == 0) {
-		cold_io_submit(runner->io);
-		while (cold_io_wait(runner->io, &done, 1, -1) == 0)
-			;
-	}
+	runner_read(runner, &get);
 	int rc = get.status;
 	if (rc == THERMO_OK)
 		rc = (get.record.flags & COLD_TOMBSTONE) ||
@@ -201,14 +210,44 @@ static int from_cold(struct thermo_iter *it, const struct cold_record *record,
 			     : give_cold(it, item, &get.record);
 	cold_get_release(runner->io, &get);
 	runner_give(runner);
-	return rc == THERMO_LOST ? THERMO_MISS : rc;
+	return rc;
+}
+
+static int scan_begin(struct thermo_iter *it)
+{
+	if (!it->stripes)
+		it->stripes = heap_alloc(it->cache->heap, STRIPES * sizeof(*it->stripes));
+	if (!it->stripes)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < STRIPES; i++)
+		it->stripes[i] = stripe_read(it->cache, i);
+	return cold_scan_open(it->cache->cold, it->space->id, it->prefix, it->prefix_len,
+			      &it->scan);
+}
+
+/* The scan's next record; its buffers may have to wait for the pool to give memory. */
+static int scan_next(struct thermo_iter *it, struct cold_record *record)
+{
+	struct thermo *c = it->cache;
+	uint64_t deadline = 0;
+	for (;;) {
+		int rc = it->scan ? THERMO_OK : scan_begin(it);
+		if (rc == THERMO_OK)
+			rc = cold_scan_next(it->scan, record);
+		if (rc != -ENOMEM)
+			return rc;
+		if (!deadline)
+			deadline = cache_deadline(c);
+		if (!migrate_make_memory(c, deadline))
+			return rc;
+	}
 }
 
 static int next_in_cold(struct thermo_iter *it, struct thermo_item *item)
 {
 	struct cold_record record;
 	for (;;) {
-		int rc = cold_scan_next(it->scan, &record);
+		int rc = scan_next(it, &record);
 		if (rc != THERMO_OK)
 			return rc;
 		rc = from_memory(it, record.key, record.key_len, item, true);
@@ -224,18 +263,6 @@ static int next_in_cold(struct thermo_iter *it, struct thermo_item *item)
 		if (rc != THERMO_MISS)
 			return rc;
 	}
-}
-
-static int scan_begin(struct thermo_iter *it)
-{
-	if (!it->stripes)
-		it->stripes = heap_alloc(it->cache->heap, STRIPES * sizeof(*it->stripes));
-	if (!it->stripes)
-		return -ENOMEM;
-	for (uint64_t i = 0; i < STRIPES; i++)
-		it->stripes[i] = stripe_read(it->cache, i);
-	return cold_scan_open(it->cache->cold, it->space->id, it->prefix, it->prefix_len,
-			      &it->scan);
 }
 
 int thermo_iter_next(struct thermo_iter *it, struct thermo_item *item)
@@ -254,11 +281,6 @@ int thermo_iter_next(struct thermo_iter *it, struct thermo_item *item)
 	}
 	if (!it->cache->cold)
 		return THERMO_MISS;
-	if (!it->scan) {
-		int rc = scan_begin(it);
-		if (rc)
-			return rc;
-	}
 	return next_in_cold(it, item);
 }
 

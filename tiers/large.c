@@ -9,30 +9,103 @@
 
 #include <errno.h>
 
-#define CHUNK_KEY 20
 #define WINDOW 16 /* cold chunks read at a time */
 
 static struct key chunk_key(const struct thermo_space *space, const struct large_head *head,
-			    uint32_t number, char bytes[CHUNK_KEY])
+			    uint32_t number, char bytes[LARGE_CHUNK_KEY])
 {
 	memcpy(bytes, head->generation, 16);
 	memcpy(bytes + 16, &number, 4);
-	return key_make(space, bytes, CHUNK_KEY, 1);
+	return key_make(space, bytes, LARGE_CHUNK_KEY, 1);
+}
+
+/* Chunks of a value that is not reachable any more, still to be deleted. */
+struct forgotten {
+	struct large_head head;
+	uint32_t chunk; /* the next one */
+	uint8_t space;
+	struct forgotten *next;
+};
+
+/* From f->chunk on. false: there is no room for a tombstone just now. */
+static bool delete_chunks(struct thermo *c, struct forgotten *f)
+{
+	char bytes[LARGE_CHUNK_KEY];
+	for (; f->chunk < f->head.chunks; f->chunk++) {
+		struct write w = {.key = chunk_key(&c->space[f->space], &f->head, f->chunk, bytes)};
+		int rc = write_tombstone(c, &w);
+		if (rc == -ENOENT) /* the space is gone, and they with it */
+			return true;
+		if (rc != THERMO_OK)
+			return false;
+	}
+	return true;
+}
+
+static void put_off(struct thermo *c, struct forgotten *f)
+{
+	pthread_mutex_lock(&c->lock);
+	f->next = c->forgotten;
+	c->forgotten = f;
+	pthread_mutex_unlock(&c->lock);
 }
 
 void large_forget(struct thermo *c, const struct key *key, const struct large_head *head)
 {
-	char bytes[CHUNK_KEY];
-	for (uint32_t i = 0; i < head->chunks; i++) {
-		struct write w = {.key = chunk_key(&c->space[key->space], head, i, bytes)};
-		write_tombstone(c, &w); /* a chunk that stays costs room until it is evicted */
+	struct forgotten now = {.head = *head, .space = key->space};
+	if (delete_chunks(c, &now))
+		return;
+	struct forgotten *later = heap_alloc(c->heap, sizeof(*later));
+	if (!later)
+		return; /* they cost room from now on */
+	*later = now;
+	put_off(c, later);
+}
+
+bool large_forget_more(struct thermo *c)
+{
+	pthread_mutex_lock(&c->lock);
+	bool room = c->pool[THERMO_HOT].free.count >
+		    c->reserve[THERMO_HOT] + cache_margin(c, THERMO_HOT);
+	struct forgotten *f = room ? c->forgotten : NULL;
+	if (f)
+		c->forgotten = f->next;
+	pthread_mutex_unlock(&c->lock);
+	if (!f)
+		return false;
+	if (delete_chunks(c, f))
+		heap_free(c->heap, f);
+	else
+		put_off(c, f);
+	return true;
+}
+
+void large_close(struct thermo *c)
+{
+	while (c->forgotten) {
+		struct forgotten *f = c->forgotten;
+		c->forgotten = f->next;
+		heap_free(c->heap, f);
 	}
 }
 
-static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_head *head,
-		      uint64_t expires_ms)
+struct cold_get large_chunks(struct thermo *c, uint8_t space, const struct large_head *head,
+			     char bytes[LARGE_CHUNK_KEY])
 {
-	char bytes[CHUNK_KEY];
+	struct key key = chunk_key(&c->space[space], head, head->chunks, bytes);
+	return (struct cold_get){
+		.key = bytes,
+		.key_len = LARGE_CHUNK_KEY,
+		.space = space,
+		.flags = COLD_CHUNK | COLD_NUMBERED,
+		.hash = key.hash,
+	};
+}
+
+static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_head *head,
+		      const struct write *whole)
+{
+	char bytes[LARGE_CHUNK_KEY];
 	for (uint32_t i = 0; i < head->chunks; i++) {
 		uint64_t offset = (uint64_t)i * head->chunk_bytes;
 		uint64_t left = head->len - offset;
@@ -40,7 +113,9 @@ static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_h
 			.key = chunk_key(r->space, head, i, bytes),
 			.value = (const char *)r->value + offset,
 			.value_len = (uint32_t)(left < head->chunk_bytes ? left : head->chunk_bytes),
-			.expires_ms = expires_ms,
+			.expires_ms = whole->expires_ms,
+			.admitted = true,
+			.queue = whole->queue,
 		};
 		int rc = write_record(c, &w);
 		if (rc != THERMO_OK) {
@@ -49,6 +124,39 @@ static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_h
 		}
 	}
 	return THERMO_OK;
+}
+
+/* The record of the key itself. What cold holds of the key is read anew where it may have changed since `get`: putting
+ * the chunks takes long, and is not to be done again for that. */
+static int put_head(struct thermo *c, struct write *w, const struct cold_get *get,
+		    struct large_head *old, bool *replaced)
+{
+	struct runner *runner = NULL;
+	struct cold_get anew;
+	int rc = write_record(c, w);
+	while (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN) {
+		if (runner)
+			cold_get_release(runner->io, &anew);
+		else if (!(runner = runner_take(c, false))) /* the caller may hold one */
+			return -ENOMEM;
+		anew = (struct cold_get){
+			.key = w->key.bytes,
+			.key_len = w->key.len,
+			.hash = w->key.hash,
+			.space = w->key.space,
+		};
+		get = &anew;
+		uint32_t stripe = stripe_read(c, w->key.hash);
+		runner_read(runner, &anew);
+		request_knows(c, w, get, stripe);
+		rc = w->conditional && anew.status < 0 ? anew.status : write_record(c, w);
+	}
+	*replaced = rc == THERMO_OK && request_replaced(w, get, old);
+	if (runner) {
+		cold_get_release(runner->io, &anew);
+		runner_give(runner);
+	}
+	return rc == -EIO ? THERMO_LOST : rc;
 }
 
 int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
@@ -68,29 +176,26 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 		.expires_ms = write_expiry(c, r->space, r->ttl_ms),
 		.conditional = r->op == THERMO_OP_CAS,
 		.expected = r->version,
+		.forgets = true,
 	};
+	struct large_head old;
+	bool replaced = false;
 	atomic_store(&r->space->has_large, 1);
-	struct old_head old = request_old_head(c, &w.key);
-	if (get && r->op == THERMO_OP_CAS) {
-		w.known_cold = true;
-		w.stripe = stripe;
-		w.cold_seq = get->status == THERMO_OK ? get->record.seq : 0;
-		w.cold_live = get->status == THERMO_OK && !(get->record.flags & COLD_TOMBSTONE) &&
-			      (!get->record.expires_ms ||
-			       get->record.expires_ms > cache_now_ms(c));
-	}
-	int rc = put_chunks(c, r, &head, w.expires_ms);
+	request_knows(c, &w, get, stripe);
+	/* Chunks have new names: it is the value's key that is known, or not, for all of them. */
+	w.admitted = true;
+	w.queue = (uint8_t)write_admit(c, &w.key, sizeof(head));
+	int rc = put_chunks(c, r, &head, &w);
 	if (rc == THERMO_OK)
-		rc = write_record(c, &w);
+		rc = put_head(c, &w, get, &old, &replaced);
 	if (rc != THERMO_OK)
 		large_forget(c, &w.key, &head);
-	if (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN)
-		return REQUEST_COLD;
 	if (rc == THERMO_OK || rc == THERMO_CONFLICT)
 		r->version = w.version;
 	if (rc == THERMO_OK) {
 		counter_add(&cache_shard(c)->puts, 1);
-		request_forget_chunks(c, &w.key, &old, get);
+		if (replaced)
+			large_forget(c, &w.key, &old);
 	}
 	return rc;
 }
@@ -98,20 +203,22 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 /* A part of one chunk that the caller wants. */
 struct piece {
 	struct cold_get get;
-	char key[CHUNK_KEY];
+	char key[LARGE_CHUNK_KEY];
 	struct key identity;
 	char *to;
 	uint32_t offset, len; /* in the chunk */
 };
 
-static bool memory_piece(struct thermo *c, const struct piece *p, int16_t *tier)
+/* THERMO_OK, THERMO_MISS (it was deleted: what cold has of it does not count), or LOOKUP_ABSENT. */
+static int memory_piece(struct thermo *c, const struct piece *p, int16_t *tier)
 {
 	struct found f;
 	struct view v;
-	bool ok = false;
+	int rc = LOOKUP_ABSENT;
 	epoch_enter();
 	if (c->lookup->find(c, &p->identity, &f)) {
 		record_view(f.record, &v);
+		rc = THERMO_MISS;
 		if (!(v.flags & RECORD_TOMBSTONE) && v.value_len >= p->offset + p->len) {
 			if (place_tier(f.place) == THERMO_WARM)
 				provider_access(c->warm, p->len);
@@ -125,11 +232,11 @@ static bool memory_piece(struct thermo *c, const struct piece *p, int16_t *tier)
 				memory_order_relaxed);
 			if (*tier < (int16_t)place_tier(f.place))
 				*tier = (int16_t)place_tier(f.place);
-			ok = true;
+			rc = THERMO_OK;
 		}
 	}
 	epoch_exit();
-	return ok;
+	return rc;
 }
 
 static int cold_pieces(struct thermo *c, struct piece *pieces, unsigned n)
@@ -142,7 +249,7 @@ static int cold_pieces(struct thermo *c, struct piece *pieces, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		struct piece *p = &pieces[i];
 		p->get.key = p->key;
-		p->get.key_len = CHUNK_KEY;
+		p->get.key_len = LARGE_CHUNK_KEY;
 		p->get.hash = p->identity.hash;
 		p->get.space = p->identity.space;
 		p->get.flags = COLD_CHUNK;
@@ -190,9 +297,10 @@ int large_get(struct thermo *c, struct thermo_request *r, const struct large_hea
 		uint64_t rest = head->chunk_bytes - p->offset;
 		p->len = (uint32_t)(rest < want - done ? rest : want - done);
 		done += p->len;
-		if (!memory_piece(c, p, &r->tier)) {
-			if (!c->cold)
-				return THERMO_MISS;
+		int here = memory_piece(c, p, &r->tier);
+		if (here == THERMO_MISS || (here == LOOKUP_ABSENT && !c->cold))
+			return THERMO_MISS;
+		if (here == LOOKUP_ABSENT) {
 			p->identity.bytes = p->key;
 			r->tier = THERMO_COLD;
 			n++;
@@ -211,7 +319,7 @@ int large_get(struct thermo *c, struct thermo_request *r, const struct large_hea
 int large_touch(struct thermo *c, struct thermo_request *r, const struct large_head *head,
 		uint64_t expires_ms)
 {
-	char bytes[CHUNK_KEY];
+	char bytes[LARGE_CHUNK_KEY];
 	int rc = THERMO_OK;
 	char *chunk = heap_alloc(c->heap, head->chunk_bytes);
 	if (!chunk)

@@ -51,19 +51,22 @@ static bool cold_live(struct thermo *c, const struct cold_get *get)
 	       (!get->record.expires_ms || get->record.expires_ms > cache_now_ms(c));
 }
 
-/* What cold knows of a key, for a write that depends on it. */
-static void write_knows(struct thermo *c, struct write *w, const struct cold_get *get,
-			uint32_t stripe)
+/* get: NULL, or a read that came back. One that failed tells nothing: a blind write goes on without. */
+void request_knows(struct thermo *c, struct write *w, const struct cold_get *get, uint32_t stripe)
 {
-	w->known_cold = true;
+	if (!get)
+		return;
+	w->known_cold = get->status >= 0;
+	w->forgets &= w->known_cold;
 	w->stripe = stripe;
 	w->cold_seq = get->status == THERMO_OK ? get->record.seq : 0;
 	w->cold_live = cold_live(c, get);
 }
 
-/* Brings a cold record up, clean, if nothing has happened to its key since. Never waits. */
+/* Brings a cold record up, clean, if nothing has happened to its key since. Waits for room only if it is
+ * hinted, and until then. */
 static void promote(struct thermo *c, const struct key *key, const struct cold_get *get,
-		    uint32_t stripe)
+		    uint32_t stripe, uint64_t hinted)
 {
 	struct write w = {
 		.key = *key,
@@ -72,8 +75,9 @@ static void promote(struct thermo *c, const struct key *key, const struct cold_g
 		.flags = get->record.flags & COLD_HEAD ? RECORD_HEAD : 0,
 		.expires_ms = get->record.expires_ms,
 		.promote = true,
+		.hinted = hinted,
 	};
-	write_knows(c, &w, get, stripe);
+	request_knows(c, &w, get, stripe);
 	if (record_bytes(key->len, w.value_len, true, true) > c->pool[THERMO_HOT].segment_bytes)
 		return;
 	if (write_record(c, &w) == THERMO_OK)
@@ -130,6 +134,16 @@ static bool head_replaced(struct thermo *c, const struct key *key, const struct 
 	return in_memory(c, key) || !stripe || stripe_read(c, key->hash) != *stripe;
 }
 
+/* What a read of cold that failed means to the caller. A block that cannot be read took a cache's record with it. */
+static int cold_error(struct thermo *c, int status)
+{
+	struct shard *shard = cache_shard(c);
+	if (status == -EIO)
+		status = THERMO_LOST;
+	counter_add(status == THERMO_LOST ? &shard->lost : &shard->errors, 1);
+	return status;
+}
+
 static int begin_get(struct thermo *c, struct thermo_request *r)
 {
 	struct key key = request_key(r);
@@ -142,19 +156,14 @@ static int begin_get(struct thermo *c, struct thermo_request *r)
 		rc = large_get(c, r, &head);
 		if (rc == THERMO_MISS)
 			return head_replaced(c, &key, &head, NULL) ? REQUEST_AGAIN : count_miss(c);
-		counter_add(&cache_shard(c)->hits[r->tier == THERMO_WARM], rc >= 0);
+		if (rc < 0)
+			return cold_error(c, rc);
+		counter_add(&cache_shard(c)->hits[r->tier == THERMO_WARM], 1);
 		return rc;
 	}
 	if (rc != LOOKUP_ABSENT)
 		return rc;
 	return c->cold ? REQUEST_COLD : count_miss(c);
-}
-
-static int cold_error(struct thermo *c, int status)
-{
-	struct shard *shard = cache_shard(c);
-	counter_add(status == THERMO_LOST ? &shard->lost : &shard->errors, 1);
-	return status;
 }
 
 static int finish_get(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
@@ -172,11 +181,13 @@ static int finish_get(struct thermo *c, struct thermo_request *r, const struct c
 		if (get->record.value_len != sizeof(head))
 			return cold_error(c, -EILSEQ);
 		memcpy(&head, get->record.value, sizeof(head));
-		promote(c, &key, get, stripe);
+		promote(c, &key, get, stripe, 0);
 		int rc = large_get(c, r, &head);
 		if (rc == THERMO_MISS)
 			return head_replaced(c, &key, &head, &stripe) ? REQUEST_AGAIN : count_miss(c);
-		counter_add(&cache_shard(c)->cold_hits, rc >= 0);
+		if (rc < 0)
+			return cold_error(c, rc);
+		counter_add(&cache_shard(c)->cold_hits, 1);
 		return rc;
 	}
 	size_t len = get->record.value_len;
@@ -186,8 +197,17 @@ static int finish_get(struct thermo *c, struct thermo_request *r, const struct c
 		memcpy(r->value, (const char *)get->record.value + r->offset, n);
 	r->value_len = len;
 	counter_add(&cache_shard(c)->cold_hits, 1);
-	promote(c, &key, get, stripe);
+	promote(c, &key, get, stripe, 0);
 	return n == left ? THERMO_OK : THERMO_TRUNCATED;
+}
+
+static int finish_hint(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+		       uint32_t stripe)
+{
+	struct key key = request_key(r);
+	if (get->status == THERMO_OK && cold_live(c, get))
+		promote(c, &key, get, stripe, r->offset);
+	return get->status;
 }
 
 /* ---- get_ref ---- */
@@ -198,6 +218,8 @@ static int pin(struct thermo *c, const struct key *key, struct thermo_ref *ref)
 	struct view v;
 	int rc = LOOKUP_ABSENT;
 	epoch_enter();
+	/* Under the bucket's lock: whoever would overwrite the record in place sees the pin, or is done. */
+	struct bucket *home = index_lock(c->index, key->hash);
 	if (!c->lookup->find(c, key, &f))
 		goto leave;
 	record_view(f.record, &v);
@@ -230,6 +252,7 @@ static int pin(struct thermo *c, const struct key *key, struct thermo_ref *ref)
 	counter_add(&cache_shard(c)->hits[segment->tier], 1);
 	rc = THERMO_OK;
 leave:
+	index_unlock(home);
 	epoch_exit();
 	return rc;
 }
@@ -266,30 +289,21 @@ static int finish_ref(struct thermo *c, struct thermo_request *r, const struct c
 		return cold_error(c, get->status);
 	if (get->record.flags & COLD_HEAD)
 		return -EFBIG;
-	promote(c, &key, get, stripe);
+	promote(c, &key, get, stripe, 0);
 	int rc = pin(c, &key, r->value);
 	if (rc != LOOKUP_ABSENT)
 		return rc;
 	/* No room in DRAM for it just now, or its key moved on: once more, a few times. */
 	if (++r->_state > 64)
 		return THERMO_BUSY;
-	migrate_make_room(c, monotonic_ns() + 1000000);
+	migrate_make_room(c, false, false, monotonic_ns() + 1000000);
 	return REQUEST_AGAIN;
 }
 
 /* ---- writes ---- */
 
-/* The head that a key stands for in memory, so that its chunks can go with it. */
-struct old_head request_old_head(struct thermo *c, const struct key *key)
-{
-	struct old_head old = {.there = false};
-	uint64_t version;
-	if (atomic_load_explicit(&c->space[key->space].has_large, memory_order_relaxed))
-		old.there = memory_head(c, key, &old.head, &version);
-	return old;
-}
-
-/* A blind write need not know what it replaces, unless that may be a large value in cold. */
+/* A blind write need not know what it replaces, unless that may be a large value in cold: better known before
+ * than when the write is half done. */
 static bool must_look(struct thermo *c, const struct key *key)
 {
 	return c->cold &&
@@ -297,17 +311,17 @@ static bool must_look(struct thermo *c, const struct key *key)
 	       !in_memory(c, key) && cold_may_contain(c->cold, key->space, key->hash);
 }
 
-void request_forget_chunks(struct thermo *c, const struct key *key, const struct old_head *old,
-			   const struct cold_get *get)
+bool request_replaced(const struct write *w, const struct cold_get *get, struct large_head *head)
 {
-	if (old->there) {
-		large_forget(c, key, &old->head);
-	} else if (get && get->status == THERMO_OK && (get->record.flags & COLD_HEAD) &&
-		   get->record.value_len == sizeof(struct large_head)) {
-		struct large_head head;
-		memcpy(&head, get->record.value, sizeof(head));
-		large_forget(c, key, &head);
+	if (w->replaced_large) {
+		*head = w->replaced;
+		return true;
 	}
+	if (!get || get->status != THERMO_OK || !(get->record.flags & COLD_HEAD) ||
+	    get->record.value_len != sizeof(*head))
+		return false;
+	memcpy(head, get->record.value, sizeof(*head));
+	return true;
 }
 
 /* put and compare-and-set. get: what cold held, or NULL. */
@@ -324,10 +338,10 @@ static int store(struct thermo *c, struct thermo_request *r, const struct cold_g
 		.expires_ms = write_expiry(c, r->space, r->ttl_ms),
 		.conditional = r->op == THERMO_OP_CAS,
 		.expected = r->version,
+		.forgets = true,
 	};
-	struct old_head old = request_old_head(c, &w.key);
-	if (get && r->op == THERMO_OP_CAS)
-		write_knows(c, &w, get, stripe);
+	struct large_head old;
+	request_knows(c, &w, get, stripe);
 	int rc = write_record(c, &w);
 	if (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN)
 		return REQUEST_COLD;
@@ -335,7 +349,8 @@ static int store(struct thermo *c, struct thermo_request *r, const struct cold_g
 		r->version = w.version;
 	if (rc == THERMO_OK) {
 		counter_add(&shard->puts, 1);
-		request_forget_chunks(c, &w.key, &old, get);
+		if (request_replaced(&w, get, &old))
+			large_forget(c, &w.key, &old);
 	} else if (rc == THERMO_CONFLICT) {
 		counter_add(&shard->conflicts, 1);
 	}
@@ -353,30 +368,71 @@ static int begin_store(struct thermo *c, struct thermo_request *r)
 	return store(c, r, NULL, 0);
 }
 
+/* What is left of a call's time. */
+static int64_t time_left(uint64_t began, int64_t timeout_ns)
+{
+	uint64_t spent = monotonic_ns() - began;
+	if (timeout_ns < 0)
+		return timeout_ns;
+	return spent < (uint64_t)timeout_ns ? timeout_ns - (int64_t)spent : 0;
+}
+
+/* Removes what is deleted by now from cold, and the chunks of the large value that it was (or NULL). What a run in
+ * the making has of it leaves memory with that run, which is therefore published. */
+static int erase(struct thermo *c, struct thermo_request *r, const struct write *w,
+		 const struct large_head *head)
+{
+	uint64_t began = monotonic_ns();
+	char bytes[LARGE_CHUNK_KEY];
+	struct cold_get identity[2] = { {
+		.key = r->key,
+		.key_len = r->key_len,
+		.hash = w->key.hash,
+		.space = r->space->id,
+	} };
+	int rc[2] = {THERMO_OK, THERMO_OK};
+	if (head)
+		identity[1] = large_chunks(c, r->space->id, head, bytes);
+	if (w->version)
+		rc[0] = cold_erase_begin(c->cold, &identity[0], w->version + 1);
+	if (head) /* nobody writes chunks of that name any more */
+		rc[1] = cold_erase_begin(c->cold, &identity[1], UINT64_MAX);
+	if (rc[0] == THERMO_PENDING || rc[1] == THERMO_PENDING) {
+		int flushed = migrate_flush(c, r->ttl_ms);
+		if (flushed != THERMO_OK)
+			return flushed;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		if (rc[i] == THERMO_PENDING)
+			rc[i] = cold_erase_wait(c->cold, &identity[i], time_left(began, r->ttl_ms));
+	}
+	if (rc[0] < 0 || rc[1] < 0)
+		return rc[0] < 0 ? rc[0] : rc[1];
+	return rc[0] == THERMO_OK ? rc[1] : rc[0];
+}
+
 /* delete, remove, erase. */
 static int discard(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
 		   uint32_t stripe)
 {
-	struct write w = {.key = request_key(r), .conditional = r->op == THERMO_OP_REMOVE};
-	struct old_head old = request_old_head(c, &w.key);
-	if (get && w.conditional)
-		write_knows(c, &w, get, stripe);
+	struct write w = {
+		.key = request_key(r),
+		.conditional = r->op == THERMO_OP_REMOVE,
+		.forgets = true,
+	};
+	struct large_head old;
+	request_knows(c, &w, get, stripe);
 	int rc = write_tombstone(c, &w);
 	if (rc == WRITE_NEEDS_COLD || rc == WRITE_AGAIN)
 		return REQUEST_COLD;
 	if (rc != THERMO_OK)
 		return rc;
 	counter_add(&cache_shard(c)->deletes, 1);
-	request_forget_chunks(c, &w.key, &old, get);
-	if (r->op == THERMO_OP_ERASE && c->cold) {
-		struct cold_get identity = {
-			.key = r->key,
-			.key_len = r->key_len,
-			.hash = w.key.hash,
-			.space = r->space->id,
-		};
-		return cold_erase(c->cold, &identity, r->ttl_ms);
-	}
+	bool large = request_replaced(&w, get, &old);
+	if (large)
+		large_forget(c, &w.key, &old);
+	if (r->op == THERMO_OP_ERASE && c->cold)
+		return erase(c, r, &w, large ? &old : NULL);
 	if (r->op == THERMO_OP_REMOVE)
 		return w.existed ? THERMO_OK : THERMO_MISS;
 	return THERMO_OK;
@@ -398,7 +454,7 @@ static int begin_discard(struct thermo *c, struct thermo_request *r)
 static int finish_discard(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
 			  uint32_t stripe)
 {
-	if (get->status < 0)
+	if (r->op == THERMO_OP_REMOVE && get->status < 0)
 		return cold_error(c, get->status);
 	if (r->op == THERMO_OP_REMOVE && !cold_live(c, get)) {
 		struct key key = request_key(r);
@@ -422,8 +478,7 @@ static int retouch(struct thermo *c, struct thermo_request *r, const struct view
 		.conditional = true,
 		.expected = version,
 	};
-	if (get)
-		write_knows(c, &w, get, stripe);
+	request_knows(c, &w, get, stripe);
 	int rc = THERMO_OK;
 	if (w.flags && v->value_len == sizeof(head)) {
 		memcpy(&head, v->value, sizeof(head));
@@ -431,6 +486,8 @@ static int retouch(struct thermo *c, struct thermo_request *r, const struct view
 			rc = large_touch(c, r, &head, w.expires_ms);
 		if (rc == THERMO_MISS && head_replaced(c, &w.key, &head, get ? &stripe : NULL))
 			return REQUEST_AGAIN;
+		if (rc == -EIO)
+			return cold_error(c, rc);
 		if (rc != THERMO_OK)
 			return rc;
 	}
@@ -463,9 +520,13 @@ static int begin_touch(struct thermo *c, struct thermo_request *r)
 			copy = heap_alloc(c->heap, v.value_len + 1);
 		}
 		if (copy) {
-			memcpy(copy, v.value, v.value_len);
+			record_copy(copy, v.value, v.value_len);
+			while (!record_is_still(f.record, v.head)) { /* as long as it was */
+				record_view(f.record, &v);
+				record_copy(copy, v.value, v.value_len);
+			}
 			v.value = copy;
-			version = record_seq(place_segment(c, f.place), f.record);
+			version = record_seq_of(place_segment(c, f.place), f.record, v.head);
 		}
 	} else if (!c->cold) {
 		rc = THERMO_MISS;
@@ -601,7 +662,7 @@ int request_finish(struct thermo *c, struct thermo_request *r, const struct cold
 		return finish_get(c, r, get, stripe);
 	case THERMO_OP_PUT:
 	case THERMO_OP_CAS:
-		if (get->status < 0)
+		if (r->op == THERMO_OP_CAS && get->status < 0)
 			return cold_error(c, get->status);
 		return store(c, r, get, stripe);
 	case THERMO_OP_DELETE:
@@ -614,6 +675,8 @@ int request_finish(struct thermo *c, struct thermo_request *r, const struct cold
 		return finish_exists(c, r, get);
 	case THERMO_OP_GET_REF:
 		return finish_ref(c, r, get, stripe);
+	case OP_HINT:
+		return finish_hint(c, r, get, stripe);
 	default:
 		return -EINVAL;
 	}

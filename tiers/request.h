@@ -16,6 +16,8 @@
 #include "tiers/engine.h"
 
 enum { REQUEST_COLD = 96, REQUEST_AGAIN = 97 };
+/* Brings what is cold to DRAM, waiting for room until `offset` (monotonic ns); only ever begun as cold. */
+enum { OP_HINT = 255 };
 
 struct flight {
 	struct cold_get get;
@@ -36,7 +38,8 @@ struct runner {
 
 int runner_open(struct thermo *c, struct runner **runner);
 void runner_close(struct runner **runner); /* cancels what is airborne */
-/* NULL: no memory. wait: for another to be given back, if there is one; not by who holds one. */
+/* An idle one, or one more. NULL: no memory for its buffers within put_wait_ms. wait: for another to be given
+ * back, if there is one; not by who holds one. Not inside an epoch. */
 struct runner *runner_take(struct thermo *c, bool wait);
 void runner_give(struct runner *runner);
 
@@ -48,6 +51,8 @@ void runner_start(struct runner *runner, struct thermo_request *request);
 /* The same for one that is known not to be in memory. */
 void runner_start_cold(struct runner *runner, struct thermo_request *request);
 void runner_submit(struct runner *runner);
+/* One read of cold, to its end: to be released. Nothing is airborne. */
+void runner_read(struct runner *runner, struct cold_get *get);
 /* Waits up to timeout_ns for device reads and carries on what they were for. */
 void runner_wait(struct runner *runner, int64_t timeout_ns);
 /* Takes a request's read back: true, or false if it has none. */
@@ -65,13 +70,6 @@ int request_finish(struct thermo *c, struct thermo_request *request, const struc
 int request_check(const struct thermo_request *request);
 
 /* ---- large.c ---- */
-struct large_head {
-	uint64_t len;
-	uint64_t generation[2]; /* names its chunks: random at open, and counted */
-	uint32_t chunk_bytes;
-	uint32_t chunks;
-};
-
 /* Chunks first, then the head; get: what cold held of the key, or NULL. As request_finish. */
 int large_put(struct thermo *c, struct thermo_request *request, const struct cold_get *get,
 	      uint32_t stripe);
@@ -81,15 +79,15 @@ int large_get(struct thermo *c, struct thermo_request *request, const struct lar
 /* Lets the chunks live as long as the head is to. OK, MISS (a chunk was evicted), BUSY, or an error. */
 int large_touch(struct thermo *c, struct thermo_request *request, const struct large_head *head,
 		uint64_t expires_ms);
-/* Removes the chunks of a head that is no longer reachable. */
+/* Removes the chunks of a head that is no longer reachable, now or (large_forget_more) when there is room. */
 void large_forget(struct thermo *c, const struct key *key, const struct large_head *head);
-/* The head in memory, and forgetting what a write replaced: request.c. */
-struct old_head {
-	struct large_head head;
-	bool there;
-};
-struct old_head request_old_head(struct thermo *c, const struct key *key);
-void request_forget_chunks(struct thermo *c, const struct key *key, const struct old_head *old,
-			   const struct cold_get *get);
+/* All its chunks, as cold_erase_begin wants them. */
+#define LARGE_CHUNK_KEY 20
+struct cold_get large_chunks(struct thermo *c, uint8_t space, const struct large_head *head,
+			     char bytes[LARGE_CHUNK_KEY]);
+/* The head that a write has replaced, in memory or else in what cold held of the key (or NULL): request.c. */
+bool request_replaced(const struct write *w, const struct cold_get *get, struct large_head *head);
+/* What cold holds of a key, for a write that depends on it. */
+void request_knows(struct thermo *c, struct write *w, const struct cold_get *get, uint32_t stripe);
 
 #endif

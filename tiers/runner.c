@@ -39,26 +39,51 @@ void runner_close(struct runner **runner)
 	*runner = NULL;
 }
 
+/* An idle one; or NULL, and whether there is one to wait for. */
+static struct runner *take_idle(struct thermo *c, bool *others)
+{
+	pthread_mutex_lock(&c->runner_lock);
+	struct runner *r = c->runners;
+	if (r) {
+		c->runners = r->next;
+		c->runners_out++;
+	}
+	*others = c->runners_out != 0;
+	pthread_mutex_unlock(&c->runner_lock);
+	return r;
+}
+
+static void wait_for_idle(struct thermo *c)
+{
+	pthread_mutex_lock(&c->runner_lock);
+	while (!c->runners && c->runners_out)
+		pthread_cond_wait(&c->runner_idle, &c->runner_lock);
+	pthread_mutex_unlock(&c->runner_lock);
+}
+
 struct runner *runner_take(struct thermo *c, bool wait)
 {
-	struct runner *r = NULL;
-	pthread_mutex_lock(&c->runner_lock);
+	uint64_t deadline = 0;
 	for (;;) {
-		r = c->runners;
-		if (r) {
-			c->runners = r->next;
-			break;
+		bool others;
+		struct runner *r = take_idle(c, &others);
+		if (!r && runner_open(c, &r) == 0) {
+			pthread_mutex_lock(&c->runner_lock);
+			c->runners_out++;
+			pthread_mutex_unlock(&c->runner_lock);
 		}
-		/* One more, if its buffers can be had; else whoever holds one gives it back soon. */
-		if (runner_open(c, &r) == 0 || !c->runners_out || !wait)
-			break;
-		pthread_cond_wait(&c->runner_idle, &c->runner_lock);
+		if (r) {
+			r->next = NULL;
+			return r;
+		}
+		/* No memory for its buffers: whoever holds one gives it back soon; else the pool gives some. */
+		if (!deadline)
+			deadline = cache_deadline(c);
+		if (wait && others)
+			wait_for_idle(c);
+		else if (!migrate_make_memory(c, deadline))
+			return NULL;
 	}
-	c->runners_out += r != NULL;
-	pthread_mutex_unlock(&c->runner_lock);
-	if (r)
-		r->next = NULL;
-	return r;
 }
 
 void runner_give(struct runner *r)
@@ -183,6 +208,17 @@ void runner_submit(struct runner *r)
 {
 	if (r->io && r->flights)
 		cold_io_submit(r->io);
+}
+
+void runner_read(struct runner *r, struct cold_get *get)
+{
+	struct cold_get *done;
+	check(!r->flights);
+	if (cold_get_start(r->io, get) == 1)
+		return;
+	cold_io_submit(r->io);
+	while (cold_io_wait(r->io, &done, 1, -1) == 0)
+		;
 }
 
 void runner_wait(struct runner *r, int64_t timeout_ns)
@@ -317,9 +353,22 @@ int thermo_get_ref(struct thermo_space *space, const void *key, size_t key_len,
 	return run_one(&r);
 }
 
+/* May a put with this time-to-live overwrite in place: does the new record not expire? */
+static inline bool put_plain(const struct thermo_space *space, int64_t ttl_ms)
+{
+	return ttl_ms == THERMO_TTL_NONE ||
+	       (ttl_ms == THERMO_TTL_DEFAULT &&
+		__atomic_load_n(&space->options.ttl_ms, __ATOMIC_RELAXED) <= 0);
+}
+
 int thermo_put(struct thermo_space *space, const void *key, size_t key_len, const void *value,
 	       size_t value_len, int64_t ttl_ms)
 {
+	uint64_t version;
+	if (likely(space && put_plain(space, ttl_ms)) &&
+	    likely(space->cache->lookup->overwrite(space, key, key_len, value, value_len,
+						   &version)))
+		return THERMO_OK;
 	struct thermo_request r = plain(space, THERMO_OP_PUT, key, key_len);
 	r.value = (void *)(uintptr_t)value;
 	r.value_len = value_len;
@@ -428,10 +477,13 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 	}
 }
 
-/* A get that request_check would let pass, at less cost; false: ask it. */
+/* A get or put that request_check would let pass, at less cost; false: ask it. */
 static inline bool batch_sound(const struct thermo_request *r)
 {
-	return r->op == THERMO_OP_GET && r->space && r->key && r->value &&
+	return (r->op == THERMO_OP_GET ||
+		(r->op == THERMO_OP_PUT && r->value_len <= OVERWRITE_MOST &&
+		 r->ttl_ms >= THERMO_TTL_DEFAULT)) &&
+	       r->space && r->key && r->value &&
 	       r->key_len - 1 < THERMO_KEY_MAX &&
 	       atomic_load_explicit(&r->space->ready, memory_order_relaxed) ==
 		       atomic_load_explicit(&fork_generation, memory_order_relaxed);
@@ -484,6 +536,42 @@ int thermo_get_batch(struct thermo_request *requests, size_t n, int64_t deadline
 	return THERMO_OK;
 }
 
+/* Overwrites in place as many of the puts as come before the first that cannot be: how many those are. */
+static size_t overwrite_group(struct thermo_request *requests, size_t n)
+{
+	struct thermo_request *group[PROBES];
+	struct probe probes[PROBES];
+	unsigned m = 0;
+	for (; m < PROBES && m < n; m++) {
+		struct thermo_request *r = &requests[m];
+		if (r->status || !put_plain(r->space, r->ttl_ms))
+			break;
+		group[m] = r;
+	}
+	if (!m)
+		return 0;
+	struct thermo *c = requests[0].space->cache;
+	struct epoch_slot *begun = epoch_begin();
+	c->lookup->probe(c, group, m, probes);
+	unsigned done = c->lookup->overwrite_some(c, group, m, probes);
+	epoch_end(begun);
+	for (unsigned i = done; i < m; i++)
+		requests[i].status = 0;
+	return done;
+}
+
+/* One put or deletion of a batch. */
+static int write_one(struct thermo_request *r)
+{
+	if (r->op == THERMO_OP_PUT && put_plain(r->space, r->ttl_ms) &&
+	    r->space->cache->lookup->overwrite(r->space, r->key, r->key_len, r->value, r->value_len,
+					       &r->version))
+		return THERMO_OK;
+	return run_one(r);
+}
+
+#define NEW_KEYS 16 /* after a put that does not overwrite, this many are not probed for it */
+
 static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op op,
 		       int64_t deadline_ns)
 {
@@ -493,7 +581,15 @@ static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op
 	if (rc || !n)
 		return rc;
 	uint64_t began = deadline_ns >= 0 ? monotonic_ns() : 0;
+	size_t probe_from = op == THERMO_OP_PUT ? 0 : n;
 	for (size_t i = 0; i < n; i++) {
+		if (i >= probe_from) {
+			size_t done = overwrite_group(&requests[i], n - i);
+			i += done;
+			probe_from = i + (done ? 1 : NEW_KEYS);
+			if (i == n)
+				break;
+		}
 		struct thermo_request *r = &requests[i];
 		if (i + 8 < n && requests[i + 8].status == 0) {
 			struct thermo_request *ahead = &requests[i + 8];
@@ -505,7 +601,7 @@ static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op
 		if (deadline_ns >= 0 && monotonic_ns() - began > (uint64_t)deadline_ns)
 			r->status = THERMO_PENDING;
 		else
-			r->status = run_one(r);
+			r->status = write_one(r);
 	}
 	return THERMO_OK;
 }

@@ -127,6 +127,8 @@ int thermo_space_open(struct thermo *c, const char *name, const struct thermo_sp
 	} else if (rc == 0 && options) {
 		/* One kind and one durability so far: what differs can be changed. */
 		s->options = *options;
+		for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+			migrate_share(c, s, tier);
 	}
 	if (rc == 0 && fresh && s)
 		space_set_state(s, SPACE_OPEN);

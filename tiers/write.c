@@ -16,6 +16,7 @@
 enum { TRY_NO_ROOM = 80, TRY_WIDE = 81 };
 
 #define HOUR_MS UINT64_C(3600000)
+#define EARLY_WAIT_NS UINT64_C(8000000)
 
 static unsigned class_of(struct thermo *c, uint64_t expires_ms)
 {
@@ -57,6 +58,25 @@ void segment_note(struct segment *segment, uint64_t seq, uint64_t expires_ms)
 		;
 }
 
+void clock_reach(struct thermo *c, uint64_t seq)
+{
+	uint64_t clock = atomic_load(&c->clock);
+	while (clock < seq && !atomic_compare_exchange_weak(&c->clock, &clock, seq))
+		;
+}
+
+uint64_t record_head_wait(const char *record)
+{
+	uint64_t head;
+	for (unsigned spins = 0; head_busy(head = record_head_now(record)); spins++) {
+		if (spins > 128)
+			sched_yield();
+		else
+			__builtin_ia32_pause();
+	}
+	return head;
+}
+
 /* ---- Segments, under lock ---- */
 
 static void note_age(struct thermo *c, uint64_t ms)
@@ -72,6 +92,17 @@ static void note_age(struct thermo *c, uint64_t ms)
 	}
 	c->age[c->ages].clock = clock;
 	c->age[c->ages++].ms = ms;
+}
+
+void write_tick(struct thermo *c)
+{
+	uint64_t now = cache_now_ms(c);
+	pthread_mutex_lock(&c->lock);
+	if (c->ages && now >= c->age[c->ages - 1].ms + 1000) {
+		atomic_fetch_add(&c->clock, 1);
+		note_age(c, now);
+	}
+	pthread_mutex_unlock(&c->lock);
 }
 
 struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
@@ -91,6 +122,7 @@ struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsi
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
+	migrate_share(c, space, tier);
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -141,8 +173,23 @@ static bool too_many_open(const struct thermo *c, bool first)
 	return open >= (first && most > c->open_segments_max ? most : c->open_segments_max);
 }
 
+uint32_t cache_margin(const struct thermo *c, unsigned tier)
+{
+	uint32_t part = c->pool[tier].extents_target * c->pool[tier].per_extent / (c->cold ? 24 : 64);
+	uint32_t least = c->cold ? 8 : 2;
+	return part > least ? part : least;
+}
+
+/* Free segments that a put leaves alone. While a run is on its way to cold, the last ones last until it is there
+ * if who takes one of them waits a little before: without that, the next ones would have to wait too long. */
+static uint32_t segments_left(const struct thermo *c, unsigned tier, bool early)
+{
+	bool slow = early && tier == THERMO_HOT && atomic_load(&c->demoting);
+	return c->reserve[tier] + (slow ? cache_margin(c, tier) : 0);
+}
+
 static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lane *lane,
-			struct segment *full, unsigned tier, unsigned queue, unsigned klass)
+			struct segment *full, unsigned tier, unsigned queue, unsigned klass, bool early)
 {
 	bool ok = true;
 	pthread_mutex_lock(&c->lock);
@@ -150,7 +197,7 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 		if (!full && too_many_open(c, lane == &space->lane[tier][queue][0][0]))
 			seal_oldest_lane(c);
 		struct segment *s =
-			segment_begin(c, space, tier, queue, klass, c->reserve[tier]);
+			segment_begin(c, space, tier, queue, klass, segments_left(c, tier, early));
 		ok = s != NULL;
 		if (ok) {
 			if (full)
@@ -160,11 +207,19 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 			atomic_store_explicit(&lane->open, s, memory_order_release);
 		}
 	}
-	bool low = c->pool[THERMO_HOT].free.count <= c->reserve[THERMO_HOT] * 2;
+	migrate_aim(c);
+	bool low = c->pool[tier].free.count <= c->reserve[tier] * 2;
 	pthread_mutex_unlock(&c->lock);
 	if (low)
 		migrate_kick(c);
 	return ok;
+}
+
+/* A key that is overwritten all the time has driven the clock so far that new records would soon be wide. */
+static bool segment_stale(const struct thermo *c, const struct segment *s)
+{
+	return atomic_load_explicit(&c->clock, memory_order_relaxed) - s->base_seq >
+	       RECORD_DELTA_MAX / 4 * 3;
 }
 
 /* Few open segments: where the limit is reached, time-to-live classes and threads share. */
@@ -181,14 +236,15 @@ static struct lane *choose_lane(struct thermo *c, struct thermo_space *space, un
 }
 
 char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier, unsigned queue,
-		    unsigned klass, uint32_t bytes, struct segment **segment)
+		    unsigned klass, uint32_t bytes, bool early, struct segment **segment)
 {
 	const uint32_t cap = c->pool[tier].segment_bytes;
 	check(bytes <= cap);
 	struct lane *lane = choose_lane(c, space, tier, queue, &klass);
-	for (;;) {
+	for (bool tried = false;; tried = true) {
 		struct segment *s = atomic_load_explicit(&lane->open, memory_order_acquire);
-		if (likely(s != NULL)) {
+		bool stale = s && !tried && segment_stale(c, s);
+		if (likely(s && !stale)) {
 			uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
 			while (used + bytes <= cap)
 				if (atomic_compare_exchange_weak_explicit(
@@ -198,7 +254,7 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
 					return segment_start(&c->pool[tier], s) + used;
 				}
 		}
-		if (!lane_refill(c, space, lane, s, tier, queue, klass))
+		if (!lane_refill(c, space, lane, s, tier, queue, klass, early) && !stale)
 			return NULL;
 	}
 }
@@ -250,11 +306,17 @@ static bool shadows(struct thermo *c, const struct write *w, const struct standi
 	return old->copied || (old->view.flags & (RECORD_SHADOWING | RECORD_CLEAN));
 }
 
-/* The conditions of a compare-and-set or a promotion: THERMO_OK to go on. */
+static bool must_know(const struct thermo *c, const struct write *w)
+{
+	return w->forgets && c->cold && atomic_load(&c->space[w->key.space].has_large);
+}
+
+/* The conditions of a compare-and-set or a promotion, and whether it is known what is replaced: THERMO_OK to go
+ * on. */
 static int permitted(struct thermo *c, struct write *w, const struct standing *old)
 {
 	w->existed = old->live;
-	if (!w->conditional && !w->promote)
+	if (!w->conditional && !w->promote && (old->in_index || !must_know(c, w)))
 		return THERMO_OK;
 	if (old->in_index) {
 		if (w->promote)
@@ -266,15 +328,24 @@ static int permitted(struct thermo *c, struct write *w, const struct standing *o
 		if (c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash))
 			return WRITE_NEEDS_COLD;
 		w->version = 0;
-		return w->expected == 0 ? THERMO_OK : THERMO_CONFLICT;
+		return w->expected == 0 || !w->conditional ? THERMO_OK : THERMO_CONFLICT;
 	}
 	if (stripe_read(c, w->key.hash) != w->stripe)
 		return WRITE_AGAIN;
-	if (w->promote)
+	if (!w->conditional)
 		return THERMO_OK;
 	w->existed = w->expected != 0 && w->cold_live;
 	w->version = w->cold_live ? w->cold_seq : 0;
 	return w->version == w->expected ? THERMO_OK : THERMO_CONFLICT;
+}
+
+/* Under the bucket's lock, so that each head is forgotten by the one write that replaces it. */
+static void note_replaced(struct write *w, const struct standing *old)
+{
+	w->replaced_large = w->forgets && old->in_index && (old->view.flags & RECORD_HEAD) &&
+			    old->view.value_len == sizeof(w->replaced);
+	if (w->replaced_large)
+		memcpy(&w->replaced, old->view.value, sizeof(w->replaced));
 }
 
 static int publish(struct thermo *c, struct write *w, const struct standing *old,
@@ -295,8 +366,10 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 			flags |= RECORD_SHADOWING;
 	}
 	bool fits = seq >= segment->base_seq && seq - segment->base_seq < RECORD_DELTA_MAX;
-	if (!wide && !fits)
+	if (!wide && !fits) {
+		clock_reach(c, seq);
 		return TRY_WIDE;
+	}
 	uint64_t delta = wide ? RECORD_DELTA_MAX : seq - segment->base_seq;
 	uint64_t head = head_make(w->key.space, w->key.len, w->value_len, flags) |
 			delta << HEAD_DELTA_SHIFT;
@@ -319,16 +392,47 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 		return THERMO_OK;
 	}
 	struct index_slot at;
-	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
+	uint8_t counter = policy_fresh(c->policy);
+	if (w->hinted)
+		counter = policy_hinted(c->policy, counter);
+	return index_insert(c->index, home, w->key.hash, place, counter, &at);
 }
 
-static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide)
+unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes)
+{
+	struct found found;
+	epoch_enter();
+	unsigned queue = c->lookup->find(c, key, &found) ? place_segment(c, found.place)->queue
+							 : policy_admit(c->policy, key->hash, bytes);
+	epoch_exit();
+	return queue;
+}
+
+/* Where a record that is overwritten goes: what writes it anew moves it for nothing. */
+static unsigned place_again(struct thermo *c, const struct found *found, uint64_t hash,
+			    unsigned *queue)
+{
+	unsigned tier = place_tier(found->place);
+	uint8_t next, counter = atomic_load_explicit(&found->at.bucket->counter[found->at.slot],
+						     memory_order_relaxed);
+	*queue = place_segment(c, found->place)->queue;
+	if (*queue == POLICY_SMALL) {
+		if (policy_scan(c->policy, POLICY_SMALL, counter, &next) != POLICY_KEEP)
+			return tier;
+		*queue = POLICY_MAIN;
+	}
+	return c->warm ? (unsigned)policy_place(c->policy, counter, hash, (enum thermo_tier)tier)
+		       : tier;
+}
+
+static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide,
+		     bool early)
 {
 	struct standing old;
 	struct segment *segment;
 	struct found found;
 	uint32_t bytes = record_bytes(w->key.len, w->value_len, wide, w->expires_ms != 0);
-	unsigned queue;
+	unsigned queue, tier;
 	int rc = TRY_NO_ROOM;
 
 	epoch_enter();
@@ -337,17 +441,21 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		rc = -ENOENT;
 		goto leave;
 	}
-	if (c->lookup->find(c, &w->key, &found))
-		queue = place_segment(c, found.place)->queue;
-	else
-		queue = policy_admit(c->policy, w->key.hash, bytes);
+	if (!w->admitted && c->lookup->find(c, &w->key, &found)) {
+		tier = place_again(c, &found, w->key.hash, &queue);
+	} else {
+		queue = w->admitted ? w->queue : policy_admit(c->policy, w->key.hash, bytes);
+		tier = atomic_load_explicit(&c->aim[queue], memory_order_relaxed);
+	}
+	if (unlikely(w->hinted))
+		tier = THERMO_HOT;
+	else if (unlikely(atomic_load_explicit(&space->full[tier], memory_order_relaxed)) &&
+		 c->warm && !atomic_load_explicit(&space->full[tier ^ 1u], memory_order_relaxed))
+		tier ^= 1u;
 	unsigned klass = class_of(c, w->expires_ms);
-	char *to = NULL;
-	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
-	    queue == POLICY_SMALL)
-		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, &segment);
-	if (likely(!to))
-		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, &segment);
+	char *to = write_reserve(c, space, tier, queue, klass, bytes, early, &segment);
+	if (unlikely(!to) && c->warm && !w->hinted) /* better the other tier than none */
+		to = write_reserve(c, space, tier ^ 1u, queue, klass, bytes, early, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;
@@ -362,6 +470,8 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
 	rc = permitted(c, w, &old);
+	if (rc == THERMO_OK)
+		note_replaced(w, &old);
 	if (rc == THERMO_OK)
 		rc = publish(c, w, &old, home, segment, to, wide);
 	index_unlock(home);
@@ -391,15 +501,16 @@ int write_record(struct thermo *c, struct write *w)
 {
 	struct thermo_space *space = &c->space[w->key.space];
 	uint64_t began = 0;
-	bool wide = false;
+	bool wide = false, again = false, early = true;
 	for (;;) {
-		int rc = try_write(c, space, w, wide);
-		if (rc == TRY_WIDE) {
-			wide = true;
+		int rc = try_write(c, space, w, wide, early);
+		if (rc == TRY_WIDE) { /* a new segment has another base: but once */
+			wide = again;
+			again = true;
 			continue;
 		}
 		bool wait = rc == TRY_NO_ROOM || rc == -ENOMEM; /* the index waits for the pool too */
-		if (!wait || w->promote) {
+		if (!wait || (w->promote && !w->hinted)) {
 			if (began)
 				cache_waited(c, monotonic_ns() - began);
 			return rc == TRY_NO_ROOM ? THERMO_BUSY : rc;
@@ -407,15 +518,24 @@ int write_record(struct thermo *c, struct write *w)
 		uint64_t now = monotonic_ns();
 		if (!began)
 			began = now;
-		uint64_t deadline = began + c->options.put_wait_ms * UINT64_C(1000000);
+		uint64_t wait_ns = c->options.put_wait_ms * UINT64_C(1000000);
+		if (rc == TRY_NO_ROOM && early) {
+			uint64_t little = wait_ns / 4 * 3;
+			little = little < EARLY_WAIT_NS ? little : EARLY_WAIT_NS;
+			early = now < began + little;
+			if (early)
+				migrate_make_room(c, w->hinted != 0, true, began + little);
+			continue;
+		}
+		uint64_t deadline = w->hinted ? w->hinted : began + wait_ns;
 		if (now >= deadline) {
 			cache_waited(c, now - began);
-			return no_room(c);
+			return w->hinted ? THERMO_BUSY : no_room(c);
 		}
 		if (rc == -ENOMEM)
-			migrate_make_index_room(c, deadline);
+			migrate_make_memory(c, deadline);
 		else
-			migrate_make_room(c, deadline);
+			migrate_make_room(c, w->hinted != 0, false, deadline);
 	}
 }
 
@@ -428,7 +548,9 @@ int write_tombstone(struct thermo *c, struct write *w)
 	struct bucket *home = index_lock(c->index, w->key.hash);
 	stand(c, &w->key, &old);
 	w->existed = old.in_index ? old.live : w->known_cold && w->cold_live;
-	if (w->conditional && !old.in_index) { /* it is to say whether there was one */
+	w->version = old.seq;
+	w->replaced_large = false;
+	if (!old.in_index && (w->conditional || must_know(c, w))) { /* whether there was one, or which */
 		if (w->known_cold ? stripe_read(c, w->key.hash) != w->stripe
 				  : c->cold && cold_may_contain(c->cold, w->key.space, w->key.hash)) {
 			rc = w->known_cold ? WRITE_AGAIN : WRITE_NEEDS_COLD;
@@ -444,10 +566,8 @@ int write_tombstone(struct thermo *c, struct write *w)
 			cold_may_contain(c->cold, w->key.space, w->key.hash);
 	if (!stays && old.in_index) {
 		/* The clock passes what is forgotten, so that a later version is greater. */
-		uint64_t clock = atomic_load(&c->clock);
-		while (clock <= old.seq &&
-		       !atomic_compare_exchange_weak(&c->clock, &clock, old.seq + 1))
-			;
+		clock_reach(c, old.seq + 1);
+		note_replaced(w, &old);
 		stripe_bump(c, w->key.hash);
 		index_remove(c->index, home, old.found.at);
 	}
@@ -456,7 +576,8 @@ done:
 	epoch_exit();
 	if (!stays)
 		return rc;
-	w->conditional = w->known_cold = false;
+	w->conditional = false;
+	w->known_cold &= must_know(c, w); /* else nobody would look whether it is still so */
 	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
 	w->value_len = 0;

@@ -32,6 +32,7 @@ static void usage(FILE *to)
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN); /* a reader that went away is a failed write, said once */
+	signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow (ulimit -f) */
 	if (argc < 2) {
 		usage(stderr);
 		return COMMAND_USAGE;

@@ -503,7 +503,8 @@ static void manifest_mutated_error_or_same(void)
 {
 	struct manifest_run runs[2] = { { 77, 5, 2, 3, 1 }, { 0, 0, 1, 0, 0 } };
 	struct manifest_segment segments[3] = { { 4, 8192, 1 }, { 2, 8192, 2 }, { 3, 12288, 3 } };
-	struct manifest_key keys[2] = { { 9, 3, 1, 0, "abc" }, { 8, 8, 2, COLD_CHUNK, "12345678" } };
+	struct manifest_key keys[2] = { { 9, 3, 1, 0, 0, "abc" },
+				       { 8, 8, 2, COLD_CHUNK, 0, "12345678" } };
 	struct manifest manifest = { .generation = 5, .next_number = 7, .max_seq = 99,
 				     .runs = runs, .n_runs = 2, .segments = segments,
 				     .n_segments = 3, .keys = keys, .n_keys = 2,

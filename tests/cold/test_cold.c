@@ -521,11 +521,13 @@ static void erase_key_no_byte_left(void)
 	CU_ASSERT(bytes_on_disk(&bed, "secret-key"));
 	struct cold_get get = { .key = "secret-key", .key_len = 10, .space = 1 };
 	get.hash = key_hash(1, "secret-key", 10, 0);
-	CU_ASSERT_EQUAL(cold_erase(bed.cold, &get, 0), THERMO_PENDING);
+	CU_ASSERT_EQUAL(cold_erase_begin(bed.cold, &get, 2002), THERMO_PENDING);
 	CU_ASSERT_STRING_EQUAL(bed_get(&bed, "secret-key"), "-");
 	bed_reopen(&bed); /* it goes on after a restart */
 	CU_ASSERT_STRING_EQUAL(bed_get(&bed, "secret-key"), "-");
-	CU_ASSERT_EQUAL(cold_erase(bed.cold, &get, -1), THERMO_OK);
+	CU_ASSERT_EQUAL(cold_erase_wait(bed.cold, &get, 0), THERMO_PENDING);
+	CU_ASSERT_EQUAL(cold_erase_wait(bed.cold, &get, -1), THERMO_OK);
+	CU_ASSERT_EQUAL(cold_erase_begin(bed.cold, &get, 2002), THERMO_OK);
 	CU_ASSERT(!bytes_on_disk(&bed, "secret"));
 	CU_ASSERT_STRING_EQUAL(bed_get(&bed, "x"), "1");
 	CU_ASSERT_STRING_NOT_EQUAL(bed_get(&bed, "big7"), "-");

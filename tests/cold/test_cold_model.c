@@ -240,15 +240,18 @@ static void erase(struct model *model)
 {
 	int space = (int)draw(model, SPACES), k = (int)draw(model, KEYS);
 	uint8_t key[THERMO_KEY_MAX];
+	bool open = false; /* it would be waited for them */
 	for (int w = 0; w < WRITERS; w++)
-		if (model->writers[w].held[space][k][0].seq)
-			return;
+		open |= model->writers[w].writer != NULL;
 	struct cold_get get = { .key = key, .key_len = key_make(k, key), .space = (uint8_t)space };
 	get.hash = key_hash(get.space, key, get.key_len, 0);
-	int status = cold_erase(model->bed.cold, &get, draw(model, 2) ? -1 : 0);
-	CU_ASSERT_FATAL(status == THERMO_OK || status == THERMO_PENDING);
-	/* A version that is still in the making may be published after; it is newer than these. */
+	int status = cold_erase_begin(model->bed.cold, &get, model->seq + 1);
+	CU_ASSERT_FATAL(status == THERMO_PENDING || (status == THERMO_OK && !open));
+	if (draw(model, 2) && !open)
+		CU_ASSERT_EQUAL_FATAL(cold_erase_wait(model->bed.cold, &get, -1), THERMO_OK);
 	model->truth[space][k][0].seq = 0;
+	for (int w = 0; w < WRITERS; w++) /* what is published later is gone as well */
+		model->writers[w].held[space][k][0].seq = 0;
 }
 
 static void reopen(struct model *model)

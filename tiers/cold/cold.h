@@ -31,10 +31,13 @@ struct cold_scan;
 
 #define COLD_VALUE_MAX (256u << 10) /* bytes; larger values come in chunks */
 
+#define COLD_NUMBERS_MAX (1u << 20) /* COLD_NUMBERED */
+
 enum cold_flag {
 	COLD_TOMBSTONE = 1, /* the key was deleted; value_len is 0 */
 	COLD_CHUNK = 2,     /* a piece of a large value: not a user's key, but distinct from one */
 	COLD_HEAD = 4,      /* the head of a large value: carried, not interpreted */
+	COLD_NUMBERED = 128, /* cold_erase only: see there */
 };
 
 /* Identity: (space, key bytes, COLD_CHUNK). Sorted by space, then hash, then key bytes, then COLD_CHUNK. */
@@ -80,7 +83,7 @@ void cold_close(struct cold **cold);
  * budget. */
 int cold_writer_open(struct cold *cold, struct cold_writer **writer);
 int cold_writer_add(struct cold_writer *writer, const struct cold_record *record); /* -ENOMEM */
-uint64_t cold_writer_bytes(const struct cold_writer *writer);
+uint64_t cold_writer_bytes(const struct cold_writer *writer); /* of memory that its records take */
 uint64_t cold_writer_records(const struct cold_writer *writer);
 /* Sorts, encodes, writes, syncs, records in the manifest, makes visible, frees the writer (NULLs it).
  * On -ENOSPC, -EIO, -ENOMEM nothing is visible and the writer is as it was: try again or abort. */
@@ -139,8 +142,13 @@ int cold_work(struct cold *cold);
 /* Every record of the space goes: invisible from now on, removed by compaction or whole. Returns when
  * that is recorded. A later user of the id is told apart by sequence numbers above below_seq. */
 int cold_space_drop(struct cold *cold, uint8_t space, uint64_t below_seq);
-/* Rewrites whatever holds a copy of the key until none does, or PENDING at timeout_ns. */
-int cold_erase(struct cold *cold, const struct cold_get *identity, int64_t timeout_ns);
+/* Versions with smaller sequence numbers than below_seq are invisible from now on, those of writers that are open
+ * included, and are removed by cold_work. OK: there are none; PENDING: that is recorded; or -errno. With
+ * COLD_NUMBERED the key's last four bytes are a number, little-endian: all keys go that have a smaller one there. */
+int cold_erase_begin(struct cold *cold, const struct cold_get *identity, uint64_t below_seq);
+/* Rewrites whatever holds a copy until none does and the writers that were open at the begin are closed: OK, or
+ * PENDING at timeout_ns: it goes on. */
+int cold_erase_wait(struct cold *cold, const struct cold_get *identity, int64_t timeout_ns);
 /* A block of bytes that the engine keeps in the manifest (its spaces, its clock): replaced whole,
  * durable on return. meta_get: copies up to capacity, returns the full length. */
 int cold_meta_set(struct cold *cold, const void *bytes, size_t len);

@@ -548,6 +548,12 @@ static int step_some(struct cold *cold)
 	return status;
 }
 
+static int start_and_step(struct cold *cold, bool forced)
+{
+	int started = start_some(cold, forced), status = step_some(cold);
+	return status == THERMO_MISS && started < 0 ? started : status;
+}
+
 void jobs_close(struct cold *cold)
 {
 	for (unsigned i = 0; i < cold->jobs_max; i++) {
@@ -574,8 +580,7 @@ static int work(struct cold *cold, bool budgeted)
 		return status;
 	did |= status == THERMO_OK;
 	if (!budgeted || bucket_open(cold)) {
-		start_some(cold, false);
-		status = step_some(cold);
+		status = start_and_step(cold, false);
 	} else {
 		status = THERMO_MISS;
 	}
@@ -605,8 +610,7 @@ static uint32_t runs_now(struct cold *cold)
 int compact_below(struct cold *cold, uint32_t runs)
 {
 	while (runs_now(cold) >= runs) {
-		start_some(cold, true);
-		int status = step_some(cold);
+		int status = start_and_step(cold, true);
 		if (status < 0)
 			return status;
 		if (status == THERMO_MISS) {

@@ -20,7 +20,13 @@ static bool same_key(const struct manifest_key *a, const struct manifest_key *b)
 	       !memcmp(a->key, b->key, a->key_len);
 }
 
-/* Changes the list of keys: with `add` (or its number raised), without `remove`. Under edit. */
+/* The very same erasure, not a later one of the key. */
+static bool same_erasure(const struct manifest_key *a, const struct manifest_key *b)
+{
+	return same_key(a, b) && a->below_seq == b->below_seq && a->ticket == b->ticket;
+}
+
+/* Changes the list of keys: with `add` (in place of an earlier one of its key), without `remove`. Under edit. */
 static int change_keys(struct cold *cold, const struct manifest_key *add,
 		       const struct manifest_key *remove)
 {
@@ -34,7 +40,7 @@ static int change_keys(struct cold *cold, const struct manifest_key *add,
 	if (!all)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < old_n; i++)
-		if (!(add && same_key(&old[i], add)) && !(remove && same_key(&old[i], remove)))
+		if (!(add && same_key(&old[i], add)) && !(remove && same_erasure(&old[i], remove)))
 			all[n++] = old[i];
 	if (add)
 		all[n++] = *add;
@@ -70,11 +76,49 @@ static void mark(struct cold *cold, struct cold_segment *segment)
 	pthread_mutex_unlock(&cold->edit);
 }
 
-/* Is there a version in the run, counted or not? Marks the segment. */
-static int mark_run(struct cold *cold, struct run_reader *reader, const struct run *run,
-		    const struct cold_erasure *erasure, bool *found)
+void erasure_make(struct cold_erasure *erasure, const struct manifest_key *key)
 {
-	struct point point = { erasure->hash, erasure->bytes[0] };
+	erasure->ident = ident_make(erasure->bytes, key->space, key->key, key->key_len, key->flags);
+	erasure->hash = ident_hash(&erasure->ident);
+	erasure->below_seq = key->below_seq;
+	erasure->ticket = key->ticket;
+	erasure->numbered = key->flags & COLD_NUMBERED;
+	erasure->numbers = 1;
+	if (erasure->numbered)
+		memcpy(&erasure->numbers, erasure->bytes + erasure->ident.len - 4, 4);
+}
+
+bool erasure_covers(const struct cold_erasure *erasure, const struct ident *ident, uint64_t hash,
+		    uint64_t seq)
+{
+	uint32_t number;
+	if (seq >= erasure->below_seq)
+		return false;
+	if (!erasure->numbered)
+		return erasure->hash == hash && ident_equal(&erasure->ident, ident);
+	if (ident->len != erasure->ident.len || ident->chunk != erasure->ident.chunk ||
+	    memcmp(ident->bytes, erasure->bytes, ident->len - 4) != 0)
+		return false;
+	memcpy(&number, ident->bytes + ident->len - 4, 4);
+	return number < erasure->numbers;
+}
+
+/* The i-th identity of it; its bytes are put into buffer. */
+static struct ident nth(const struct cold_erasure *erasure, uint32_t i, uint8_t *buffer, uint64_t *hash)
+{
+	struct ident ident = { buffer, erasure->ident.len, erasure->ident.chunk };
+	memcpy(buffer, erasure->bytes, ident.len);
+	if (erasure->numbered)
+		memcpy(buffer + ident.len - 4, &i, 4);
+	*hash = ident_hash(&ident);
+	return ident;
+}
+
+/* Is there a version of the identity in the run, counted or not? Marks the segment. */
+static int mark_run(struct cold *cold, struct run_reader *reader, const struct run *run,
+		    const struct ident *ident, uint64_t hash, uint64_t below_seq, bool *found)
+{
+	struct point point = { hash, ident->bytes[0] };
 	struct cold_segment *segment = run->segment[0];
 	uint64_t seq;
 	/* What was merged away may still lie in the file that was cut. */
@@ -83,13 +127,12 @@ static int mark_run(struct cold *cold, struct run_reader *reader, const struct r
 		mark(cold, segment);
 		return 0;
 	}
-	if (run->min_seq >= erasure->below_seq || !set_may_hold(cold, run, point))
+	if (run->min_seq >= below_seq || !set_may_hold(cold, run, point))
 		return 0;
-	int status = run_reader_find(cold, reader, run, &erasure->ident, erasure->hash, &seq,
-				     &segment);
+	int status = run_reader_find(cold, reader, run, ident, hash, &seq, &segment);
 	if (status != THERMO_OK)
 		return status < 0 ? status : 0;
-	if (seq < erasure->below_seq) {
+	if (seq < below_seq) {
 		*found = true;
 		mark(cold, segment);
 	}
@@ -99,10 +142,16 @@ static int mark_run(struct cold *cold, struct run_reader *reader, const struct r
 static int mark_runs(struct cold *cold, struct run_reader *reader, const struct run_set *set,
 		     const struct cold_erasure *erasure, bool *found)
 {
+	uint8_t buffer[IDENT_MAX];
 	int status = 0;
 	*found = false;
-	for (uint32_t i = 0; i < set->n && !status; i++)
-		status = mark_run(cold, reader, set->runs[i], erasure, found);
+	for (uint32_t n = 0; n < erasure->numbers && !status; n++) {
+		uint64_t hash;
+		struct ident ident = nth(erasure, n, buffer, &hash);
+		for (uint32_t i = 0; i < set->n && !status; i++)
+			status = mark_run(cold, reader, set->runs[i], &ident, hash, erasure->below_seq,
+					  found);
+	}
 	return status;
 }
 
@@ -122,7 +171,9 @@ static int forget(struct cold *cold, const struct cold_erasure *erasure)
 	struct manifest_key key = { .below_seq = erasure->below_seq,
 				    .key_len = (uint16_t)(erasure->ident.len - 1),
 				    .space = erasure->bytes[0],
-				    .flags = erasure->ident.chunk };
+				    .flags = (uint8_t)(erasure->ident.chunk |
+						       (erasure->numbered ? COLD_NUMBERED : 0)),
+				    .ticket = erasure->ticket };
 	memcpy(key.key, erasure->bytes + 1, key.key_len);
 	pthread_mutex_lock(&cold->edit);
 	int status = change_keys(cold, NULL, &key);
@@ -133,23 +184,30 @@ static int forget(struct cold *cold, const struct cold_erasure *erasure)
 /* Looks for what is to be erased, when all that was found has been rewritten. */
 int erase_step(struct cold *cold)
 {
-	struct run_set *set = set_pin(cold);
 	struct run_reader *reader = NULL;
+	struct run_set *set = set_pin(cold);
 	int status = THERMO_MISS;
 	if (!set->n_erasures || any_marked(cold, set))
 		goto unpin; /* first what is known */
 	status = run_reader_open(cold, &reader);
+	bool marked = false;
 	for (uint32_t i = 0; i < set->n_erasures && !status; i++) {
+		const struct cold_erasure *erasure = &set->erasures[i];
+		/* If so, and the pinned runs are the present ones, what such a writer held is in them, or nowhere. */
+		bool settled = writers_all_after(cold, erasure->ticket) &&
+			       atomic_load(&cold->set) == set;
 		bool found;
-		status = mark_runs(cold, reader, set, &set->erasures[i], &found);
-		if (!status && !found) {
-			status = forget(cold, &set->erasures[i]);
-			break; /* the set is another one now */
-		}
-		if (found)
-			break;
+		status = mark_runs(cold, reader, set, erasure, &found);
+		marked |= found;
+		if (status || found || !settled)
+			continue;
+		status = forget(cold, erasure);
+		marked = true;
+		break; /* the set is another one now */
 	}
 	run_reader_close(cold, &reader);
+	if (!status)
+		status = marked ? THERMO_OK : THERMO_MISS;
 unpin:
 	set_unpin(cold, set);
 	return status;
@@ -172,26 +230,67 @@ static int64_t now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-int cold_erase(struct cold *cold, const struct cold_get *identity, int64_t timeout_ns)
+/* No run can hold a version, and there is no writer that might. */
+static bool nowhere(struct cold *cold, const struct cold_erasure *erasure)
+{
+	uint8_t buffer[IDENT_MAX];
+	bool may = !writers_all_after(cold, atomic_load(&cold->ticket) + 1);
+	for (uint32_t n = 0; n < erasure->numbers && !may; n++) {
+		uint64_t hash;
+		struct ident ident = nth(erasure, n, buffer, &hash);
+		may = cold_may_contain(cold, ident.bytes[0], hash);
+	}
+	return !may;
+}
+
+/* Writes it down. */
+static int erase_begin(struct cold *cold, struct manifest_key *key)
+{
+	pthread_mutex_lock(&cold->edit);
+	key->ticket = atomic_load(&cold->ticket) + 1;
+	for (uint32_t i = 0; i < cold->manifest.n_keys; i++) {
+		const struct manifest_key *other = &cold->manifest.keys[i];
+		if (same_key(other, key) && other->below_seq > key->below_seq)
+			key->below_seq = other->below_seq;
+	}
+	int status = atomic_load(&cold->failed) ? -EROFS : change_keys(cold, key, NULL);
+	if (!status)
+		atomic_store(&cold->ticket, key->ticket);
+	pthread_mutex_unlock(&cold->edit);
+	return status;
+}
+
+static struct manifest_key key_of(const struct cold_get *identity)
 {
 	struct manifest_key key = { .key_len = (uint16_t)identity->key_len,
 				    .space = identity->space,
-				    .flags = identity->flags & COLD_CHUNK };
-	int64_t until = now_ns() + timeout_ns;
+				    .flags = identity->flags & (COLD_CHUNK | COLD_NUMBERED) };
 	check(identity->key_len && identity->key_len <= THERMO_KEY_MAX);
 	memcpy(key.key, identity->key, identity->key_len);
-	if (!cold_may_contain(cold, identity->space, identity->hash))
+	return key;
+}
+
+int cold_erase_begin(struct cold *cold, const struct cold_get *identity, uint64_t below_seq)
+{
+	struct manifest_key key = key_of(identity);
+	struct cold_erasure erasure;
+	key.below_seq = below_seq;
+	erasure_make(&erasure, &key);
+	check(erasure.numbers <= COLD_NUMBERS_MAX);
+	if (nowhere(cold, &erasure))
 		return THERMO_OK;
-	pthread_mutex_lock(&cold->edit);
-	key.below_seq = cold->manifest.max_seq + 1;
-	int status = atomic_load(&cold->failed) ? -EROFS : change_keys(cold, &key, NULL);
-	pthread_mutex_unlock(&cold->edit);
-	if (status)
-		return status;
+	int status = erase_begin(cold, &key);
+	return status ? status : THERMO_PENDING;
+}
+
+int cold_erase_wait(struct cold *cold, const struct cold_get *identity, int64_t timeout_ns)
+{
+	struct manifest_key key = key_of(identity);
+	int64_t until = now_ns() + timeout_ns;
 	while (pending(cold, &key)) {
 		if (timeout_ns >= 0 && now_ns() >= until)
 			return THERMO_PENDING;
-		status = cold_work_unbudgeted(cold);
+		int status = cold_work_unbudgeted(cold);
 		if (status < 0)
 			return status;
 		if (status == THERMO_MISS)

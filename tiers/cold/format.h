@@ -204,7 +204,7 @@ struct manifest_erase {
 	uint64_t below_seq; /* versions below it are gone */
 	uint16_t key_len;
 	uint8_t space;
-	uint8_t flags; /* COLD_CHUNK or 0 */
+	uint8_t flags; /* COLD_CHUNK, COLD_NUMBERED */
 	uint32_t _zero;
 };
 _Static_assert(sizeof(struct manifest_erase) == 16, "media");

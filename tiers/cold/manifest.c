@@ -105,6 +105,17 @@ static int decode_drops(struct rest *rest, uint32_t n, struct manifest *manifest
 	return 0;
 }
 
+static bool numbers_fit(const struct manifest_erase *erase, const uint8_t *key)
+{
+	uint32_t numbers = 0;
+	if (!(erase->flags & COLD_NUMBERED))
+		return true;
+	if (erase->key_len < sizeof(numbers))
+		return false;
+	memcpy(&numbers, key + erase->key_len - sizeof(numbers), sizeof(numbers));
+	return numbers <= COLD_NUMBERS_MAX;
+}
+
 static int decode_keys(struct memory *memory, struct rest *rest, uint32_t n,
 		       struct manifest *manifest)
 {
@@ -124,11 +135,11 @@ static int decode_keys(struct memory *memory, struct rest *rest, uint32_t n,
 		memcpy(&erase, from, sizeof(erase));
 		from = take(rest, round_8(erase.key_len));
 		if (!from || !erase.key_len || erase.key_len > THERMO_KEY_MAX ||
-		    erase.flags & ~COLD_CHUNK)
+		    erase.flags & ~(COLD_CHUNK | COLD_NUMBERED) || !numbers_fit(&erase, from))
 			return -EILSEQ;
 		struct manifest_key *key = &manifest->keys[i];
 		*key = (struct manifest_key){ erase.below_seq, erase.key_len, erase.space,
-					      erase.flags, { 0 } };
+					      erase.flags, 0, { 0 } };
 		memcpy(key->key, from, erase.key_len);
 	}
 	return 0;

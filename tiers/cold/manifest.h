@@ -20,7 +20,8 @@ struct manifest_key {
 	uint64_t below_seq;
 	uint16_t key_len;
 	uint8_t space;
-	uint8_t flags;
+	uint8_t flags;   /* COLD_CHUNK, COLD_NUMBERED */
+	uint64_t ticket; /* not on the device: writers that were opened before it may hold a version */
 	uint8_t key[THERMO_KEY_MAX];
 };
 

@@ -69,6 +69,15 @@ static int iter_segment(struct run_iter *iter)
 	return THERMO_MISS;
 }
 
+/* Bytes of a buffer for a long record: they come in pages, and not in many sizes. */
+static size_t long_room(size_t need, size_t most)
+{
+	size_t room = MEMORY_PAGES_FROM;
+	while (room < need)
+		room *= 2;
+	return room < most ? room : most;
+}
+
 /* Brings the file's bytes [start, end) into the buffer, and what follows while there is room. */
 static int iter_fill(struct run_iter *iter, uint64_t start, uint64_t end)
 {
@@ -79,7 +88,7 @@ static int iter_fill(struct run_iter *iter, uint64_t start, uint64_t end)
 			~(uint64_t)(FORMAT_PAGE - 1);
 	size_t need = (end - from + FORMAT_PAGE - 1) & ~(size_t)(FORMAT_PAGE - 1);
 	if (need > iter->room) {
-		need = IO_LENGTH_MAX;
+		need = long_room(need, IO_LENGTH_MAX);
 		uint8_t *buffer = memory_alloc(&iter->cold->memory, need);
 		if (!buffer)
 			return -ENOMEM;
@@ -111,14 +120,15 @@ static int iter_unpack(struct run_iter *iter, struct block_decoder *decoder,
 	if (status)
 		return -EIO;
 	if (header.raw > iter->scratch_room) {
-		uint8_t *scratch = memory_alloc(&iter->cold->memory, BLOCK_RAW_MAX);
+		size_t room = long_room(header.raw, BLOCK_RAW_MAX);
+		uint8_t *scratch = memory_alloc(&iter->cold->memory, room);
 		if (!scratch)
 			return -ENOMEM;
 		if (iter->own_scratch)
 			memory_free(&iter->cold->memory, iter->scratch, iter->scratch_room);
 		iter->own_scratch = true;
 		iter->scratch = scratch;
-		iter->scratch_room = BLOCK_RAW_MAX;
+		iter->scratch_room = room;
 	}
 	status = block_unpack(decoder, &header, block, iter->scratch, iter->scratch_room, &payload);
 	if (!status)
@@ -132,11 +142,14 @@ static int iter_block(struct run_iter *iter, struct block_decoder *decoder)
 	while (!iter->segment || iter->block == iter->segment->fences.blocks)
 		if (iter_segment(iter))
 			return THERMO_MISS;
-	struct fence_place place = fence_place(&iter->segment->fences, iter->block++);
+	struct fence_place place = fence_place(&iter->segment->fences, iter->block);
 	if (place.end - place.start > BLOCK_MAX + FORMAT_PAGE)
 		return -EIO;
 	int status = iter_fill(iter, place.start, place.end);
-	return status ? status : iter_unpack(iter, decoder, &place);
+	if (!status)
+		status = iter_unpack(iter, decoder, &place);
+	iter->block += !status; /* what could not be read is not passed over */
+	return status;
 }
 
 /* The next record, across blocks and segments, whatever the start. Records come in order, or -EIO. */
@@ -148,10 +161,13 @@ static int iter_any(struct run_iter *iter, struct block_decoder *decoder)
 			struct point before = iter->point;
 			iter->point.space = iter->at.ident.bytes[0];
 			iter->point.hash = ident_hash(&iter->at.ident);
-			return point_before(iter->point, before) ? -EIO : THERMO_OK;
+			iter->bad |= point_before(iter->point, before);
 		}
-		if (status < 0)
+		iter->bad |= status < 0;
+		if (iter->bad)
 			return -EIO;
+		if (status == THERMO_OK)
+			return THERMO_OK;
 		iter->at.end = NULL;
 		status = iter_block(iter, decoder);
 		if (status)
@@ -287,7 +303,7 @@ int merge_open(struct cold *cold, struct run *const *runs, uint32_t n, struct po
 		return -ENOMEM;
 	check(n <= COLD_RUNS_MAX);
 	merge->cold = cold;
-	merge->n = merge->current = n;
+	merge->n = merge->current = merge->next = n;
 	int status = merge_start(merge, runs, start);
 	if (status)
 		merge_close(&merge);
@@ -306,9 +322,11 @@ int merge_next(struct merge *merge, const struct run_iter **record)
 			heap_push(merge, merge->current);
 		merge->current = merge->n;
 	}
-	if (!merge->heap_n)
+	if (merge->next == merge->n && !merge->heap_n)
 		return THERMO_MISS;
-	uint32_t top = heap_pop(merge);
+	if (merge->next == merge->n)
+		merge->next = heap_pop(merge);
+	uint32_t top = merge->next;
 	/* Older versions of it: their iterators move on. */
 	while (merge->heap_n && iter_same(merge->iters[merge->heap[0]], merge->iters[top])) {
 		int status = iter_next(merge->iters[merge->heap[0]], &merge->decoder);
@@ -321,6 +339,7 @@ int merge_next(struct merge *merge, const struct run_iter **record)
 		merge->duplicates++;
 	}
 	merge->current = top;
+	merge->next = merge->n;
 	*record = merge->iters[top];
 	return THERMO_OK;
 }

@@ -9,7 +9,7 @@
 
 #include "tiers/cold/tier.h"
 
-#define MERGE_AHEAD_MIN ((size_t)16 << 10) /* bytes read at once of each run */
+#define MERGE_AHEAD_MIN ((size_t)24 << 10) /* bytes read at once of each run: any block of PACK_LONG bytes */
 #define MERGE_AHEAD_MAX ((size_t)128 << 10)
 #define MERGE_SCRATCH ((size_t)20 << 10)   /* bytes for a block of usual size */
 
@@ -28,6 +28,7 @@ struct run_iter {
 	uint8_t *scratch;
 	size_t scratch_room;
 	bool own_buffer, own_scratch; /* in memory_alloc of their own: for long records */
+	bool bad;                  /* a block that passed its check was wrong: nothing more comes */
 	uint64_t read_bytes;       /* so far */
 	struct point point;        /* of the present record */
 	struct block_cursor at;    /* the present record */
@@ -38,6 +39,7 @@ struct merge {
 	uint32_t n;              /* runs; the first is the newest */
 	uint32_t heap_n;
 	uint32_t current;        /* whose record was given out; n: none */
+	uint32_t next;           /* whose record comes next, when older versions of it have been passed; n: none */
 	struct run_iter **iters; /* n of them */
 	uint32_t *heap;          /* of the others that have a record: the least on top */
 	uint64_t duplicates;
@@ -52,7 +54,7 @@ struct merge {
 int merge_open(struct cold *cold, struct run *const *runs, uint32_t n, struct point start,
 	       struct merge **merge);
 /* The newest version of the next identity; valid until the next call. THERMO_OK, THERMO_MISS at the end,
- * -EIO. */
+ * -EIO, -ENOMEM: no record was passed over, the next call tries again. */
 int merge_next(struct merge *merge, const struct run_iter **record);
 /* Older versions that merge_next passed over, so far. */
 uint64_t merge_duplicates(const struct merge *merge);

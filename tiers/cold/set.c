@@ -61,14 +61,8 @@ static int copy_erasures(struct cold *cold, struct run_set *set)
 	if (!set->erasures)
 		return -ENOMEM;
 	set->n_erasures = manifest->n_keys;
-	for (uint32_t i = 0; i < manifest->n_keys; i++) {
-		const struct manifest_key *key = &manifest->keys[i];
-		struct cold_erasure *erasure = &set->erasures[i];
-		erasure->ident = ident_make(erasure->bytes, key->space, key->key, key->key_len,
-					    key->flags);
-		erasure->hash = ident_hash(&erasure->ident);
-		erasure->below_seq = key->below_seq;
-	}
+	for (uint32_t i = 0; i < manifest->n_keys; i++)
+		erasure_make(&set->erasures[i], &manifest->keys[i]);
 	return 0;
 }
 
@@ -302,12 +296,9 @@ bool set_visible(const struct run_set *set, const struct ident *ident, uint64_t 
 {
 	if (seq < set->below[ident->bytes[0]])
 		return false;
-	for (uint32_t i = 0; i < set->n_erasures; i++) {
-		const struct cold_erasure *erasure = &set->erasures[i];
-		if (erasure->hash == hash && seq < erasure->below_seq &&
-		    ident_equal(&erasure->ident, ident))
+	for (uint32_t i = 0; i < set->n_erasures; i++)
+		if (erasure_covers(&set->erasures[i], ident, hash, seq))
 			return false;
-	}
 	return true;
 }
 

@@ -35,8 +35,11 @@
 
 struct cold_erasure {
 	struct ident ident;
-	uint64_t hash;
+	uint64_t hash;      /* if not numbered */
 	uint64_t below_seq;
+	uint64_t ticket;
+	bool numbered;
+	uint32_t numbers;   /* identities: 1 if not numbered */
 	uint8_t bytes[IDENT_MAX];
 };
 
@@ -89,7 +92,7 @@ struct cold {
 	_Atomic uint64_t used_bytes;  /* of all files, those being written included */
 	_Atomic uint64_t filter_used; /* bytes of filters and fences in DRAM */
 	_Atomic uint32_t failed;      /* 1: a sync of the directory failed: no more writes */
-	_Atomic uint64_t ticket;      /* of the last publication; changed under edit */
+	_Atomic uint64_t ticket;      /* of the last publication or erasure; changed under edit */
 	_Atomic uint32_t filters_out; /* 1: some segments' filters are not in DRAM */
 	struct cold_counters counters;
 
@@ -201,6 +204,10 @@ int cold_work_unbudgeted(struct cold *cold);
 int compact_below(struct cold *cold, uint32_t runs);
 
 /* ---- erase.c ---- */
+void erasure_make(struct cold_erasure *erasure, const struct manifest_key *key);
+/* Is it the version of an identity that is to go? */
+bool erasure_covers(const struct cold_erasure *erasure, const struct ident *ident, uint64_t hash,
+		    uint64_t seq);
 /* One step of erasing: marks segments that hold what is to be erased. OK: something was done. */
 int erase_step(struct cold *cold);
 

@@ -25,7 +25,6 @@ struct cold_writer {
 	struct memory_range arena, entries;
 	size_t arena_used;
 	uint64_t n;
-	uint64_t bytes;               /* of keys and values */
 	bool sorted;
 	uint64_t checked;             /* publications up to this ticket were asked */
 	uint64_t ticket;              /* const after open: of the last publication before it */
@@ -95,7 +94,6 @@ int cold_writer_add(struct cold_writer *writer, const struct cold_record *record
 	if (record->value_len)
 		memcpy(at + held->ident_len, record->value, record->value_len);
 	writer->arena_used += bytes;
-	writer->bytes += (uint64_t)record->key_len + record->value_len;
 	writer->n++;
 	writer->sorted = false;
 	return 0;
@@ -103,7 +101,7 @@ int cold_writer_add(struct cold_writer *writer, const struct cold_record *record
 
 uint64_t cold_writer_bytes(const struct cold_writer *writer)
 {
-	return writer->bytes;
+	return writer->arena_used + writer->n * sizeof(struct sort_entry);
 }
 
 uint64_t cold_writer_records(const struct cold_writer *writer)
@@ -271,11 +269,12 @@ static int build_all(struct cold_writer *writer, struct product *product)
 	for (uint64_t k = 0; k < writer->n && !status; k++) {
 		const struct sort_entry *entry = &writer_entries(writer)[k];
 		const struct held *held = sort_held(writer->arena.base, entry);
-		if (held->gone || held->seq < set->below[sort_point(entry).space])
+		struct ident ident = sort_ident(held);
+		if (held->gone || !set_visible(set, &ident, entry->hash, held->seq))
 			continue;
 		if (before) { /* an older version of the same identity? */
-			struct ident a = sort_ident(before), b = sort_ident(held);
-			if (ident_equal(&a, &b))
+			struct ident newer = sort_ident(before);
+			if (ident_equal(&newer, &ident))
 				continue;
 		}
 		before = held;
