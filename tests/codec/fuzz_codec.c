@@ -3,15 +3,15 @@
  * libFuzzer target: the hot decoder, the cold decoder and the reader of models on any bytes. Byte 0
  * chooses which, byte 1 the schema and what is asked for; the rest is the block, the model, or
  * (bytes of a model before compression, with a length in front) both. Built with -Dfuzz=true and
- * clang; tests/codec/corpus has seeds.
+ * clang; tests/codec/corpus/codec has seeds.
  */
 #include "alloc/check.h"
 #include "tests/codec/memory.h"
 #include "tiers/codec/bits.h"
 
-#include <zstd.h>
+#include "tests/fuzz.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include <zstd.h>
 
 #define EVENTS_MAX 4096u
 #define CAPACITY 65536u
@@ -161,4 +161,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		model_try(schema, copy, size - 2, data[0] % 4 == 3, data[1] / 4);
 	free(copy);
 	return 0;
+}
+
+void fuzz_seeds(const char *folder)
+{
+	for (uint8_t way = 0; way < 4; way++) {
+		char name[] = {'w', (char)('0' + way), 0};
+		fuzz_seed(folder, name, way, "\0\0", 2);
+	}
 }
