@@ -10,6 +10,7 @@
  */
 #include "alloc/error.h"
 #include "alloc/memory_limit.h"
+#include "tiers/cold/io.h"
 #include "tiers/image.h"
 #include "tiers/reclaim.h"
 #include "tiers/request.h"
@@ -261,6 +262,7 @@ static int open_cold(struct thermo *c, struct thermo_error *error)
 		.clock_context = o->clock_context,
 		.log = o->log,
 		.log_context = o->log_context,
+		.files = c->files,
 	};
 	return cold_open(&cold, &c->cold, error);
 }
@@ -512,6 +514,12 @@ static int open_parts(struct thermo *c, const struct thermo_options *options,
 int thermo_open(const struct thermo_options *options, struct thermo **out,
 		struct thermo_error *error)
 {
+	return cache_open(options, &file_ops_posix, out, error);
+}
+
+int cache_open(const struct thermo_options *options, const struct file_ops *files,
+	       struct thermo **out, struct thermo_error *error)
+{
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	if (!out)
 		return error_set(error, -EINVAL, "thermo_open: an argument is NULL");
@@ -528,6 +536,7 @@ int thermo_open(const struct thermo_options *options, struct thermo **out,
 	budget_init(&c->budget, options->dram_bytes);
 	budget_take(&c->budget, sizeof(*c));
 	c->generation = atomic_load(&fork_generation);
+	c->files = files;
 	c->lookup = lookup_choose();
 	c->clock_fn = options->clock_ms;
 	c->clock_context = options->clock_context;

@@ -109,6 +109,7 @@ struct thermo {
 	struct provider *warm; /* == pool[1].provider, or NULL */
 	struct policy *policy;
 	struct cold *cold; /* NULL: no cold tier */
+	const struct file_ops *files; /* every operation on files goes through these */
 	_Atomic uint32_t heat_epoch;    /* policy_epoch(), copied where readers see it */
 	_Atomic uint8_t touched[256];   /* policy_touched() of every counter, in this epoch */
 	uint32_t lanes;
@@ -372,6 +373,9 @@ static inline bool cache_forked(const struct thermo *c)
 			atomic_load_explicit(&fork_generation, memory_order_relaxed));
 }
 
+/* thermo_open over another table of file operations: tests put faults and records of them there. */
+int cache_open(const struct thermo_options *options, const struct file_ops *files,
+	       struct thermo **cache, struct thermo_error *error);
 uint64_t cache_now_ms(struct thermo *c);
 /* Lets readers see the policy's epoch. */
 void cache_heat(struct thermo *c);

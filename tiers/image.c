@@ -10,14 +10,12 @@
 #include "tiers/image.h"
 
 #include "alloc/pages.h"
+#include "tiers/cold/io.h"
 #include "tiers/reclaim.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 #define TABLE_MAGIC UINT64_C(0x31424154454d4854) /* "THMETAB1" */
@@ -211,26 +209,20 @@ static void block_free(char *block)
 }
 
 struct out_file {
-	int fd;
+	struct file file;
 	int rc;
 	char *block;
 	size_t used;
 	uint32_t records;
 	uint64_t total;
+	uint64_t at; /* bytes written */
 };
 
 static void write_all(struct out_file *f, const void *bytes, size_t n)
 {
-	const char *p = bytes;
-	while (n && !f->rc) {
-		ssize_t done = write(f->fd, p, n);
-		if (done < 0 && errno != EINTR)
-			f->rc = -errno;
-		if (done > 0) {
-			p += done;
-			n -= (size_t)done;
-		}
-	}
+	if (!f->rc)
+		f->rc = file_write(&f->file, bytes, n, f->at);
+	f->at += n;
 }
 
 static void block_flush(struct out_file *f)
@@ -323,36 +315,43 @@ static void tier_out(struct thermo *c, struct out_file *f, unsigned tier)
 	heap_free(c->heap, order);
 }
 
-static int open_in(const char *dir, const char *name, int flags)
+/* Renames, or with `to` NULL unlinks, and makes that durable. */
+static int name_set(struct thermo *c, const char *from, const char *to)
 {
-	int at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (at < 0)
-		return -errno;
-	int fd = openat(at, name, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
-	int rc = fd < 0 ? -errno : fd;
-	close(at);
+	struct file dir;
+	int rc = file_open_dir(c->files, c->options.cold_dir, &dir);
+	if (rc)
+		return rc;
+	rc = to ? file_rename(&dir, from, to) : file_unlink(&dir, from);
+	if (rc == 0)
+		rc = file_sync(&dir);
+	file_close(&dir);
 	return rc;
 }
 
-static int rename_in(const char *dir, const char *from, const char *to)
+static int open_in(struct thermo *c, const char *name, unsigned flags, struct file *file)
 {
-	int rc = 0, at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (at < 0)
-		return -errno;
-	if (to ? renameat(at, from, at, to) : unlinkat(at, from, 0))
-		rc = -errno;
-	if (rc == 0 && fsync(at))
-		rc = -errno;
-	close(at);
+	struct file dir;
+	int rc = file_open_dir(c->files, c->options.cold_dir, &dir);
+	file->fd = -1;
+	if (rc)
+		return rc;
+	rc = file_open(&dir, name, flags, file);
+	file_close(&dir);
 	return rc;
+}
+
+/* The temporary file, empty: one that an earlier close left is of no use. */
+static int begin_image(struct thermo *c, struct out_file *f)
+{
+	name_set(c, IMAGE_TEMPORARY, NULL);
+	return open_in(c, IMAGE_TEMPORARY, FILE_WRITE | FILE_CREATE, &f->file);
 }
 
 int image_save(struct thermo *c, struct thermo_error *error)
 {
-	const char *dir = c->options.cold_dir;
-	struct out_file f = {.fd = open_in(dir, IMAGE_TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC)};
-	f.rc = f.fd < 0 ? f.fd : 0;
-	f.block = block_make();
+	struct out_file f = {.block = block_make()};
+	f.rc = begin_image(c, &f);
 	if (!f.block && !f.rc)
 		f.rc = -ENOMEM;
 	if (f.rc)
@@ -370,48 +369,42 @@ int image_save(struct thermo *c, struct thermo_error *error)
 	block_flush(&f);
 	struct image_block end = {.xxh3 = f.total};
 	write_all(&f, &end, sizeof(end));
-	if (!f.rc && fsync(f.fd))
-		f.rc = -errno;
+	if (!f.rc)
+		f.rc = file_sync_data(&f.file);
 close_file:
 	block_free(f.block);
-	if (f.fd >= 0)
-		close(f.fd);
+	file_close(&f.file);
 	if (!f.rc)
-		f.rc = rename_in(dir, IMAGE_TEMPORARY, IMAGE_NAME);
+		f.rc = name_set(c, IMAGE_TEMPORARY, IMAGE_NAME);
 	if (f.rc) {
-		if (f.fd >= 0)
-			rename_in(dir, IMAGE_TEMPORARY, NULL);
+		name_set(c, IMAGE_TEMPORARY, NULL);
 		error_set(error, f.rc,
 			  "%s/" IMAGE_NAME ": %s; what was in memory is lost, and the next open "
 			  "starts empty",
-			  dir, strerror(-f.rc));
+			  c->options.cold_dir, strerror(-f.rc));
 	}
 	return f.rc;
 }
 
 void image_remove(struct thermo *c)
 {
-	rename_in(c->options.cold_dir, IMAGE_TEMPORARY, NULL);
-	rename_in(c->options.cold_dir, IMAGE_NAME, NULL);
+	name_set(c, IMAGE_TEMPORARY, NULL);
+	name_set(c, IMAGE_NAME, NULL);
 }
 
 /* ---- Reading it ---- */
 
-static int read_all(int fd, void *bytes, size_t n)
+struct in_file {
+	struct file file;
+	uint64_t at, bytes; /* read so far; length */
+};
+
+static int read_all(struct in_file *f, void *bytes, size_t n)
 {
-	char *p = bytes;
-	while (n) {
-		ssize_t done = read(fd, p, n);
-		if (done == 0)
-			return -EILSEQ;
-		if (done < 0 && errno != EINTR)
-			return -errno;
-		if (done > 0) {
-			p += done;
-			n -= (size_t)done;
-		}
-	}
-	return 0;
+	if (n > f->bytes - f->at)
+		return -EILSEQ; /* it was cut */
+	f->at += n;
+	return file_read(&f->file, bytes, n, f->at - n);
 }
 
 /* A record that memory has no room for now (the caps are others, or its segments are smaller). */
@@ -482,19 +475,19 @@ static int block_in(struct thermo *c, const char *block, const struct image_bloc
 	return at == head->bytes ? 0 : -EILSEQ;
 }
 
-static int blocks_in(struct thermo *c, int fd, char *block, struct cold_writer **writer)
+static int blocks_in(struct thermo *c, struct in_file *f, char *block, struct cold_writer **writer)
 {
 	uint64_t total = 0;
 	for (;;) {
 		struct image_block head;
-		int rc = read_all(fd, &head, sizeof(head));
+		int rc = read_all(f, &head, sizeof(head));
 		if (rc)
 			return rc;
 		if (head.bytes == 0)
 			return head.xxh3 == total ? 0 : -EILSEQ;
 		if (head.bytes > BLOCK_BYTES)
 			return -EILSEQ;
-		rc = read_all(fd, block, head.bytes);
+		rc = read_all(f, block, head.bytes);
 		if (rc == 0 && XXH3_64bits(block, head.bytes) != head.xxh3)
 			rc = -EILSEQ;
 		if (rc == 0)
@@ -507,21 +500,24 @@ static int blocks_in(struct thermo *c, int fd, char *block, struct cold_writer *
 
 int image_load(struct thermo *c, struct thermo_error *error)
 {
-	const char *dir = c->options.cold_dir;
 	struct image_head head;
-	int fd = open_in(dir, IMAGE_NAME, O_RDONLY);
-	if (fd == -ENOENT)
-		return fd;
-	int rc = fd < 0 ? fd : 0;
+	struct in_file f = {.at = 0};
+	struct file_stat stat = {.bytes = 0};
+	int rc = open_in(c, IMAGE_NAME, 0, &f.file);
+	if (rc == -ENOENT)
+		return rc;
 	struct cold_writer *writer = NULL;
 	char *block = NULL;
+	if (rc == 0)
+		rc = file_stat(&f.file, &stat);
 	if (rc)
 		goto done;
+	f.bytes = stat.bytes;
 	rc = -ENOMEM;
 	block = block_make();
 	if (!block)
 		goto done;
-	rc = read_all(fd, &head, sizeof(head));
+	rc = read_all(&f, &head, sizeof(head));
 	if (rc)
 		goto done;
 	rc = -EILSEQ;
@@ -530,17 +526,16 @@ int image_load(struct thermo *c, struct thermo_error *error)
 		goto done;
 	rc = -EPROTO;
 	if (head.version == FORMAT_VERSION)
-		rc = blocks_in(c, fd, block, &writer);
+		rc = blocks_in(c, &f, block, &writer);
 	if (rc == 0 && writer)
 		rc = cold_writer_publish(&writer);
 done:
 	if (writer)
 		cold_writer_abort(&writer);
 	block_free(block);
-	if (fd >= 0)
-		close(fd);
+	file_close(&f.file);
 	if (rc)
-		error_set(error, rc, "%s/" IMAGE_NAME ": %s", dir,
+		error_set(error, rc, "%s/" IMAGE_NAME ": %s", c->options.cold_dir,
 			  rc == -EPROTO   ? "written by another version"
 			  : rc == -EILSEQ ? "damaged"
 					  : strerror(-rc));
