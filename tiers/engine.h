@@ -7,6 +7,7 @@
  *   write.c    room in segments, put, delete, compare-and-set, touch on what is in memory
  *   request.c  one operation from start to end, cold reads included; single calls and batches
  *   queue.c    submit, poll, cancel    large.c    values in chunks
+ *   durable.c  what durable spaces need of the log
  *   migrate.c  reclaim, demotion, promotion, sweep; the background threads
  *   iterate.c, image.c (what a clean close keeps), options.c, stats.c
  *
@@ -17,6 +18,7 @@
  * Locks, in this order (a thread takes them downwards only):
  *   space_lock     opening and dropping of spaces
  *   migrate_lock   one slice of migration at a time; try-locked by puts that need room
+ *   table_lock     one saving of the table of spaces at a time
  *   lock           pools, segment lists, lanes, spaces
  *   bucket locks   in the index; one at a time; never held across a wait, I/O or another lock
  * Readers take none. An epoch is never held across a wait or I/O.
@@ -83,6 +85,7 @@ struct thermo_space {
 
 	_Atomic uint8_t state; /* under space_set_state */
 	uint8_t id;
+	bool durable; /* const while open */
 	char name[THERMO_SPACE_NAME_MAX + 1];
 	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
 	uint32_t handles;                    /* under lock */
@@ -96,6 +99,7 @@ struct thermo_space {
 /* What makes the fast path: one table per instruction set. */
 struct lookup_ops;
 
+struct log;
 struct reclaim; /* migrate.c */
 
 struct thermo {
@@ -109,6 +113,7 @@ struct thermo {
 	struct provider *warm; /* == pool[1].provider, or NULL */
 	struct policy *policy;
 	struct cold *cold; /* NULL: no cold tier */
+	struct log *log;   /* NULL: no cold tier */
 	const struct file_ops *files; /* every operation on files goes through these */
 	_Atomic uint32_t heat_epoch;    /* policy_epoch(), copied where readers see it */
 	_Atomic uint8_t touched[256];   /* policy_touched() of every counter, in this epoch */
@@ -165,6 +170,12 @@ struct thermo {
 	struct {
 		_Atomic uint64_t sum, max, bucket[THERMO_HISTOGRAM_BUCKETS];
 	} wait; /* above 1 ms */
+	pthread_mutex_t table_lock;
+	_Atomic bool image_kept;  /* the image is the log's oldest file, number 0 */
+	_Atomic bool log_unsure;  /* cold may have versions that the log has not */
+	uint64_t log_from;        /* files with smaller numbers are of no use; changed by open and close */
+	_Atomic uint64_t log_flush; /* files up to this one are to go: an erasure wants it */
+	_Atomic uint64_t log_checked_ns;
 	pthread_mutex_t space_lock; /* opening and dropping of spaces; before migrate_lock */
 
 	/* counters of the migrator, relaxed */
@@ -434,16 +445,22 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	bool replay;         /* not a mutation either: cold_seq from the log, unless something newer is there */
 	bool forgets;        /* the chunks of a large value that it replaces are to be forgotten: so what cold
 			      * holds must be known where memory has nothing, as with `conditional` */
 	/* out */
 	uint64_t version;
 	bool existed; /* a live version was in memory (or cold_seq is one) */
+	uint64_t logged;     /* where its log record ends, or what its outcome rests on; 0: nothing */
 	bool replaced_large;         /* forgets: the head of one was in memory ... */
 	struct large_head replaced;  /* ... this one */
+	/* durable.c's */
+	uint32_t log_bytes;  /* reserved */
+	uint64_t log_file;   /* replay: where it lies; else 0 */
 };
 
 enum { WRITE_NEEDS_COLD = 66, WRITE_AGAIN = 67 };
+#define REQUEST_LOGGED 0x80000000u /* of request._state: _private is a position of the log */
 
 /* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional or forgets, and cold
  * may hold the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
@@ -482,6 +499,8 @@ bool migrate_make_room(struct thermo *c, uint32_t beyond, uint64_t deadline);
 /* The same when it is the index, or a buffer of cold, that the budget has no memory for. false: it is past
  * the deadline. Not inside an epoch. */
 bool migrate_make_memory(struct thermo *c, uint64_t deadline);
+/* The same for the log, which is full: a slice, then a short wait. false: past the deadline. */
+bool migrate_make_log_room(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
 void migrate_candidate(struct thermo *c, uint64_t hash);
 int migrate_work(struct thermo *c);

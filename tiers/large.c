@@ -5,6 +5,8 @@
  * replaced, so a reader that has a head finds its chunks, or an evicted one (a miss), never another
  * value's bytes.
  */
+#include "tiers/durable.h"
+#include "tiers/image.h"
 #include "tiers/request.h"
 
 #include <errno.h>
@@ -117,9 +119,14 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 	};
 	struct large_head old;
 	bool replaced = false;
-	atomic_store(&r->space->has_large, 1);
+	int rc = THERMO_OK;
 	request_knows(c, &w, get, stripe);
-	int rc = put_chunks(c, r, &head, w.expires_ms);
+	if (!atomic_exchange(&r->space->has_large, 1) && r->space->durable)
+		rc = image_save_table(c, false, NULL); /* a crash must not forget it */
+	if (rc == THERMO_OK)
+		rc = put_chunks(c, r, &head, w.expires_ms);
+	else
+		head.chunks = 0;
 	if (rc == THERMO_OK)
 		rc = put_head(c, &w, get, &old, &replaced);
 	if (rc != THERMO_OK)
@@ -128,6 +135,7 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 		r->version = w.version;
 	if (rc == THERMO_OK) {
 		counter_add(&cache_shard(c)->puts, 1);
+		durable_logged(r, &w);
 		if (replaced)
 			large_forget(c, &w.key, &old);
 	}
