@@ -16,7 +16,7 @@
 #include <pthread.h>
 
 #define LOG_NAME_BYTES 24
-#define LOG_FILES_MAX 4096u
+#define LOG_FILES_MAX 256u
 
 struct log_listed {
 	uint64_t number, bytes;
