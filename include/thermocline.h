@@ -78,7 +78,8 @@ struct thermo_options {
 	uint32_t size; /* of this struct, set by thermo_options_init */
 	uint32_t background_threads; /* default 2: the first migrates, others compact (one alone does
 				      * both); 0: nothing runs unless the host calls thermo_work */
-	uint64_t dram_bytes;         /* cap of everything in DRAM, index and buffers included */
+	uint64_t dram_bytes;         /* cap of everything in DRAM, index and buffers included: at least 16M,
+				      * 24M with a cold tier */
 	uint64_t dram_max_bytes;     /* how far thermo_resize may raise it; 0 = 4 x dram_bytes */
 	uint64_t warm_bytes;         /* cap of the warm tier; 0 = no warm tier */
 	uint64_t warm_max_bytes;     /* as dram_max_bytes */
@@ -214,13 +215,14 @@ THERMO_API void thermo_ref_release(struct thermo_ref *ref);
 
 /* Blind: OK also when there was no such key. */
 THERMO_API int thermo_delete(struct thermo_space *space, const void *key, size_t key_len);
-/* Says whether there was one: OK or MISS. May cost one device read. */
+/* Says whether there was one: OK or MISS, or LOST (nothing was done). May cost one device read. */
 THERMO_API int thermo_remove(struct thermo_space *space, const void *key, size_t key_len);
 /* Removes every copy, cold segments included, before it returns or within timeout_ns: PENDING if
- * some copy was still there by then (it is not readable in any case). */
+ * some copy was still there by then (it is not readable in any case, and removal goes on). Chunks of large values that the
+ * key held earlier are deleted, and go with the merges of cold. */
 THERMO_API int thermo_erase(struct thermo_space *space, const void *key, size_t key_len,
 			    int64_t timeout_ns);
-/* Changes the time-to-live, counted from now. OK or MISS. */
+/* Changes the time-to-live, counted from now. OK, MISS or LOST. */
 THERMO_API int thermo_touch(struct thermo_space *space, const void *key, size_t key_len,
 			    int64_t ttl_ms);
 
@@ -232,12 +234,12 @@ struct thermo_info {
 	uint64_t expires_ms; /* 0 = never */
 	uint64_t age_ms;     /* since it was written; exact to the time a segment takes to fill */
 };
-/* OK or MISS. info may be NULL. Does not count as an access. */
+/* OK, MISS or LOST. info may be NULL. Does not count as an access. */
 THERMO_API int thermo_exists(struct thermo_space *space, const void *key, size_t key_len,
 			     struct thermo_info *info);
 
 /* Stores only if the key's version is `expected` (0: only if there is no such key). OK with the new
- * *version, CONFLICT with the present one (0 if none), BUSY or an error. version may be NULL. */
+ * *version, CONFLICT with the present one (0 if none), BUSY, LOST or an error. version may be NULL. */
 THERMO_API int thermo_cas(struct thermo_space *space, const void *key, size_t key_len,
 			  const void *value, size_t value_len, int64_t ttl_ms, uint64_t expected,
 			  uint64_t *version);
@@ -334,7 +336,7 @@ THERMO_API int thermo_iter_close(struct thermo_iter **iter);
 THERMO_API int thermo_resize(struct thermo *cache, enum thermo_tier tier, uint64_t bytes,
 			     int64_t timeout_ns, struct thermo_error *error);
 /* Empties the hot or warm tier to the one below and gives its memory back, while serving. The tier
- * takes records again after thermo_resize. */
+ * takes records again after thermo_resize. DRAM keeps its oldest 8 MiB, in which puts go on. */
 THERMO_API int thermo_drain(struct thermo *cache, enum thermo_tier tier, int64_t timeout_ns,
 			    struct thermo_error *error);
 /* One bounded piece of background work, for hosts that gave no thread: OK if something was done, MISS
@@ -390,6 +392,7 @@ struct thermo_stats {
 	uint32_t cold_failed;             /* 1: cold storage refuses writes; hot and warm go on */
 	uint32_t _reserved;
 	struct thermo_histogram wait;     /* waits above 1 ms */
+	uint64_t help_max_ns; /* most CPU time of one call's help with reclaim, when it found no room */
 	/* The log of durable spaces. */
 	uint64_t log_bytes;               /* of its files */
 	uint64_t log_appends, log_append_bytes;

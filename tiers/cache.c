@@ -28,6 +28,7 @@
 #define MIB ((uint64_t)1 << 20)
 #define POOL_MIN (8 * MIB)
 #define HEAP_MIN (4 * MIB)
+#define CHUNK_HEAD 48u /* record_bytes() of a chunk's head and key, at the most */
 #define DRAM_MIN (16 * MIB)
 #define DRAM_MIN_COLD (24 * MIB)
 #define COLD_WORK (6 * MIB) /* builders and buffers of a publication and a merge, and one thread's reads */
@@ -370,7 +371,9 @@ static void settle_sizes(struct thermo *c)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	if (c->warm && c->pool[THERMO_WARM].segment_bytes < chunk)
 		chunk = c->pool[THERMO_WARM].segment_bytes;
-	c->chunk_bytes = chunk / 4 < RECORD_VALUE_MAX ? chunk / 4 : RECORD_VALUE_MAX;
+	/* Four of them, with their heads and keys, fill a segment. */
+	chunk = chunk / 4 - CHUNK_HEAD;
+	c->chunk_bytes = chunk < RECORD_VALUE_MAX ? chunk : RECORD_VALUE_MAX;
 	c->open_segments_max = hot * 3 / 100 > 4 ? hot * 3 / 100 : 4;
 	c->lanes = cpus < 1 ? 1 : cpus > LANES_MAX ? LANES_MAX : (uint32_t)cpus;
 	if (c->lanes > c->open_segments_max / 4)
@@ -487,6 +490,7 @@ static void release(struct thermo *c)
 {
 	close_runners(c);
 	migrate_close(c);
+	large_close(c);
 	log_close(&c->log);
 	if (c->cold)
 		cold_close(&c->cold);
@@ -508,8 +512,9 @@ static void release(struct thermo *c)
 static int open_parts(struct thermo *c, const struct thermo_options *options,
 		      struct thermo_error *error)
 {
-	/* Without a device, what is kept here grows with segments and handles only. */
-	uint64_t heap_bytes = options->dram_bytes / (options->cold_dir ? 32 : 256);
+	/* With a cold tier the filters of its runs, and what builds and merges runs, are in the heap; without, what
+	 * is kept here grows with segments and handles only. */
+	uint64_t heap_bytes = options->dram_bytes / (options->cold_dir ? 12 : 256);
 	uint64_t least = HEAP_MIN;
 	if (options->cold_dir) /* every thread that waits for the device has reads and their values here */
 		least = options->dram_bytes / 8 < 2 * HEAP_MIN ? HEAP_MIN : 2 * HEAP_MIN;

@@ -260,7 +260,52 @@ int thermo_cancel(struct thermo_queue *q, struct thermo_request *request)
 
 /* ---- Hints ---- */
 
-#define HINTS 16 /* keys that are read together; room is made between */
+#define HINTS 16 /* keys that are read together */
+#define HINT_WAIT_NS UINT64_C(10000000) /* for room in DRAM, of a whole call ... */
+#define HINT_WORK_NS UINT64_C(10000000000) /* ... and without threads */
+
+/* Where the key is: a warm record is left to the migrator. true: it may be cold. */
+static bool hint_memory(struct thermo *c, const struct key *key)
+{
+	struct found f;
+	epoch_enter();
+	bool here = c->lookup->find(c, key, &f);
+	bool warm = here && place_tier(f.place) == THERMO_WARM;
+	epoch_exit();
+	if (warm)
+		migrate_candidate(&c->hinted, key->hash);
+	return !here && c->cold;
+}
+
+static int hint_some(struct thermo_space *space, const void *const *keys, const size_t *lens,
+		     size_t n, uint64_t until, struct runner **runner)
+{
+	struct thermo *c = space->cache;
+	struct thermo_request requests[HINTS] = {{0}};
+	int rc = THERMO_OK;
+	for (size_t i = 0; i < n; i++) {
+		struct key key = key_make(space, keys[i], lens[i], 0);
+		if (!hint_memory(c, &key))
+			continue;
+		if (!*runner)
+			*runner = runner_take(c, true);
+		if (!*runner) {
+			rc = -ENOMEM;
+			break;
+		}
+		requests[i] = (struct thermo_request){
+			.space = space,
+			.op = OP_HINT,
+			.key = keys[i],
+			.key_len = (uint32_t)lens[i],
+			.offset = until,
+		};
+		runner_start_cold(*runner, &requests[i]);
+	}
+	if (*runner)
+		runner_finish_all(*runner);
+	return rc;
+}
 
 int thermo_hint(struct thermo_space *space, const void *const *keys, const size_t *key_lens,
 		size_t n)
@@ -272,45 +317,19 @@ int thermo_hint(struct thermo_space *space, const void *const *keys, const size_
 		return -ECHILD;
 	if (atomic_load(&space->state) != SPACE_OPEN)
 		return -ENOENT;
+	for (size_t i = 0; i < n; i++)
+		if (!keys[i] || !key_lens[i] || key_lens[i] > THERMO_KEY_MAX)
+			return -EINVAL;
+	/* Who has no threads makes the room himself, runs and all. */
+	uint64_t until = monotonic_ns() + (c->threads ? HINT_WAIT_NS : HINT_WORK_NS);
 	struct runner *runner = NULL;
 	int rc = THERMO_OK;
 	for (size_t from = 0; from < n && rc == THERMO_OK; from += HINTS) {
-		size_t m = n - from < HINTS ? n - from : HINTS;
-		struct thermo_request requests[HINTS] = {{0}};
-		for (size_t i = 0; i < m && rc == THERMO_OK; i++) {
-			const void *bytes = keys[from + i];
-			size_t len = key_lens[from + i];
-			if (!bytes || !len || len > THERMO_KEY_MAX) {
-				rc = -EINVAL;
-				break;
-			}
-			struct key key = key_make(space, bytes, len, 0);
-			struct found f;
-			epoch_enter();
-			bool here = c->lookup->find(c, &key, &f);
-			bool warm = here && place_tier(f.place) == THERMO_WARM;
-			epoch_exit();
-			if (warm)
-				migrate_candidate(c, key.hash);
-			if (here || !c->cold)
-				continue;
-			if (!runner)
-				runner = runner_take(c, true);
-			if (!runner) {
-				rc = -ENOMEM;
-				break;
-			}
-			requests[i] = (struct thermo_request){
-				.space = space,
-				.op = THERMO_OP_GET,
-				.key = bytes,
-				.key_len = (uint32_t)len,
-			};
-			runner_start_cold(runner, &requests[i]); /* a get of no bytes promotes */
-		}
-		if (runner)
-			runner_finish_all(runner);
-		migrate_make_room(c, 0, monotonic_ns() + 1000000);
+		/* The list of hints is finite: whoever has many helps. */
+		if (migrate_hints_waiting(c) > RING / 2)
+			migrate_work(c);
+		rc = hint_some(space, keys + from, key_lens + from,
+			       n - from < HINTS ? n - from : HINTS, until, &runner);
 	}
 	if (runner)
 		runner_give(runner);

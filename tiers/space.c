@@ -141,6 +141,8 @@ int thermo_space_open(struct thermo *c, const char *name, const struct thermo_sp
 			       s->durable ? "durable" : "a cache");
 	} else if (rc == 0 && options) {
 		s->options = *options;
+		for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+			migrate_share(c, s, tier);
 	}
 	if (rc == 0 && fresh && s)
 		space_set_state(s, SPACE_OPEN);

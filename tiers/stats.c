@@ -114,6 +114,7 @@ int thermo_stats(struct thermo *c, struct thermo_stats *out)
 		s.wait.bucket[i] = RELAXED(c->wait.bucket[i]);
 		s.wait.count += s.wait.bucket[i];
 	}
+	s.help_max_ns = RELAXED(c->help_max_ns);
 	s.wait.sum = RELAXED(c->wait.sum);
 	s.wait.max = RELAXED(c->wait.max);
 	uint32_t size = out->size < sizeof(s) ? out->size : (uint32_t)sizeof(s);
@@ -144,7 +145,7 @@ static const struct field stat_fields[] = {
 	STAT(device_writes), STAT(device_write_bytes), STAT(cold_gets), STAT(cold_hits),
 	STAT(filter_false_positives), STAT(cold_runs), STAT(cold_records), STAT(cold_tombstones),
 	STAT(cold_bytes), STAT(compactions), STAT(compaction_read_bytes),
-	STAT(compaction_write_bytes), STAT(put_wait_ns), STAT(stalls), STAT(scan_kept),
+	STAT(compaction_write_bytes), STAT(put_wait_ns), STAT(stalls), STAT(help_max_ns), STAT(scan_kept),
 	STAT(scan_evicted), STAT(scan_dead), STAT(placement_threshold), STAT(emulated_warm),
 	STAT(uring), STAT(huge_pages), STAT(cold_failed),
 	STAT(log_bytes), STAT(log_appends), STAT(log_append_bytes), STAT(log_writes),

@@ -274,37 +274,6 @@ static void submit_too_many_is_refused_whole(void)
 	bed_end(&bed);
 }
 
-/* ---- Hints ---- */
-
-static void hint_cold_keys_come_to_dram(void)
-{
-	struct bed bed;
-	struct thermo_info info;
-	char key[100][32];
-	const void *keys[100];
-	size_t lens[100];
-	unsigned cold = 0, up = 0;
-	bed_make_full(&bed);
-	for (uint32_t i = 0; i < MANY && cold < 100; i++) {
-		lens[cold] = bed_key(i, key[cold]);
-		keys[cold] = key[cold];
-		if (thermo_exists(bed.space, key[cold], lens[cold], &info) == THERMO_OK &&
-		    info.tier == THERMO_COLD)
-			cold++;
-	}
-	CU_ASSERT_FATAL(cold == 100);
-	thermo_settle(bed.cache, INT64_C(5000000000)); /* promotion takes room that is there, it makes none */
-	CU_ASSERT_EQUAL(thermo_hint(bed.space, keys, lens, 100), THERMO_OK);
-	for (unsigned i = 0; i < 100; i++)
-		up += thermo_exists(bed.space, keys[i], lens[i], &info) == THERMO_OK &&
-		      info.tier != THERMO_COLD;
-	CU_ASSERT(up > 0); /* as far as there was room, which the migrator decides */
-	lens[3] = 0;
-	CU_ASSERT_EQUAL(thermo_hint(bed.space, keys, lens, 100), -EINVAL);
-	CU_ASSERT_EQUAL(thermo_hint(bed.space, NULL, NULL, 0), THERMO_OK);
-	bed_end(&bed);
-}
-
 /* ---- Iteration ---- */
 
 static uint32_t iterate(struct bed *bed, const char *prefix, uint8_t *seen, uint32_t n)
@@ -495,7 +464,6 @@ int main(void)
 		SUITE_CASE(submit_many_descriptor_tells_when_done),
 		SUITE_CASE(cancel_under_way_or_done_says_which),
 		SUITE_CASE(submit_too_many_is_refused_whole),
-		SUITE_CASE(hint_cold_keys_come_to_dram),
 		SUITE_CASE(iterate_all_and_by_prefix_in_every_tier),
 		SUITE_CASE(iterate_while_others_write_misses_nothing_that_stays),
 		SUITE_CASE(use_by_many_threads_keeps_everyones_values),
