@@ -6,10 +6,12 @@
 #include "tiers/cold/crc.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -285,62 +287,63 @@ static void tell_watches(struct log *log)
 	}
 }
 
-/* Under lock, which it lets go of meanwhile. */
-static void lead_once(struct log *log, uint64_t upto, enum log_level level)
+/* Sleeps until somebody has led since `turn` was read, or until then. */
+static void sleep_turn(struct log *log, uint32_t turn, uint64_t until_ns)
 {
-	log->leading = true;
-	pthread_mutex_unlock(&log->lock);
-	lead(log, upto, level);
+	struct timespec t = {(time_t)(until_ns / (1000 * MS)), (long)(until_ns % (1000 * MS))};
+	syscall(SYS_futex, &log->turn, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, turn,
+		until_ns == UINT64_MAX ? NULL : &t, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static bool lead_begin(struct log *log)
+{
+	return !atomic_load(&log->leading) && !atomic_exchange(&log->leading, 1);
+}
+
+static void lead_end(struct log *log)
+{
 	pthread_mutex_lock(&log->lock);
-	log->leading = false;
 	tell_watches(log);
-	pthread_cond_broadcast(&log->done);
+	pthread_mutex_unlock(&log->lock);
+	atomic_store(&log->leading, 0);
+	atomic_fetch_add(&log->turn, 1);
+	syscall(SYS_futex, &log->turn, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX, NULL, NULL, 0);
 }
 
 int log_wait(struct log *log, uint64_t end, enum log_level level, int64_t timeout_ns)
 {
-	if (log_reached(log, end, level))
-		return THERMO_OK;
 	uint64_t until = timeout_ns < 0 ? UINT64_MAX : log_now_ns() + (uint64_t)timeout_ns;
-	int rc = THERMO_OK;
-	pthread_mutex_lock(&log->lock);
-	while (!log_reached(log, end, level)) {
+	for (;;) {
+		uint32_t turn = atomic_load(&log->turn);
+		if (log_reached(log, end, level))
+			return THERMO_OK;
 		if (log_failed(log))
-			rc = -EIO;
-		else if (timeout_ns >= 0 && log_now_ns() >= until)
-			rc = THERMO_PENDING;
-		if (rc)
-			break;
-		if (!log->leading)
-			lead_once(log, end, level);
-		else if (timeout_ns < 0)
-			pthread_cond_wait(&log->done, &log->lock);
-		else
-			timed(&log->done, &log->lock, until);
+			return -EIO;
+		if (timeout_ns >= 0 && log_now_ns() >= until)
+			return THERMO_PENDING;
+		if (!lead_begin(log)) {
+			sleep_turn(log, turn, until);
+			continue;
+		}
+		if (!log_reached(log, end, level))
+			lead(log, end, level);
+		lead_end(log);
 	}
-	pthread_mutex_unlock(&log->lock);
-	return rc;
 }
 
 int log_rotate(struct log *log, uint64_t *file)
 {
 	int rc = log_wait(log, log_tail(log), LOG_SYNCED, -1);
+	if (rc == 0)
+		rc = log_prepare(log);
 	if (rc)
 		return rc;
-	rc = log_prepare(log);
-	if (rc)
-		return rc;
-	pthread_mutex_lock(&log->lock);
-	while (log->leading)
-		pthread_cond_wait(&log->done, &log->lock);
-	log->leading = true;
-	pthread_mutex_unlock(&log->lock);
+	uint32_t turn = atomic_load(&log->turn);
+	for (; !lead_begin(log); turn = atomic_load(&log->turn))
+		sleep_turn(log, turn, log_now_ns() + MS);
 	*file = log_current(log);
 	rc = log_failed(log) ? -EIO : log_turn(log);
-	pthread_mutex_lock(&log->lock);
-	log->leading = false;
-	pthread_cond_broadcast(&log->done);
-	pthread_mutex_unlock(&log->lock);
+	lead_end(log);
 	return rc;
 }
 
@@ -511,7 +514,6 @@ void log_close(struct log **out)
 		memory_free(log->options.memory, log->ring, log->ring_bytes);
 	pthread_mutex_destroy(&log->lock);
 	pthread_mutex_destroy(&log->files_lock);
-	pthread_cond_destroy(&log->done);
 	pthread_cond_destroy(&log->wake);
 	struct memory *memory = log->options.memory;
 	memory_free(memory, log, sizeof(*log));

@@ -81,7 +81,6 @@ static void init(struct log *log, const struct log_options *options)
 	log->file.file.fd = log->next.file.fd = -1;
 	pthread_mutex_init(&log->lock, NULL);
 	pthread_mutex_init(&log->files_lock, NULL);
-	pthread_cond_init(&log->done, &monotonic);
 	pthread_cond_init(&log->wake, &monotonic);
 	pthread_condattr_destroy(&monotonic);
 }

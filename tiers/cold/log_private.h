@@ -45,12 +45,13 @@ struct log {
 	_Atomic bool has_next;
 	_Atomic uint64_t current; /* number of the present file */
 	_Atomic bool started;
+	/* Who sets it leads. Who waits sleeps on `turn`, a futex that goes up when somebody has led: whom the sync served
+	 * goes on without a lock, so that a group does not wake up in single file. */
+	_Atomic uint32_t leading, turn;
 
 	pthread_mutex_t lock;
-	pthread_cond_t done; /* somebody has led */
 	pthread_cond_t wake; /* the thread */
 	/* under lock */
-	bool leading;
 	bool stopping;
 	uint64_t due_ns; /* monotonic; 0: nothing was promised */
 	struct log_watch *watches;
