@@ -17,6 +17,7 @@ static void bed_durable(struct bed *bed)
 {
 	bed_init(bed, true, true);
 	bed->options.log_bytes = 16 * MIB;
+	bed->options.heap = "libc"; /* cases fork, and ThreadSanitizer cannot follow the other heap there */
 	bed->options.put_wait_ms = 20000; /* a slow machine is no error */
 }
 
