@@ -334,6 +334,8 @@ static int work_few(struct bed *bed)
 	int rc = put_some(bed, 0, 10, 9000);
 	for (uint32_t i = 10; i < 20 && !rc; i++)
 		rc = delete_key(bed->space, i);
+	struct timespec t = {0, 300000000}; /* the migrator looks at what may be trimmed */
+	nanosleep(&t, NULL);
 	return rc;
 }
 
