@@ -284,10 +284,12 @@ bool durable_wants(struct thermo *c, uint64_t *upto)
 {
 	if (!c->log || !log_started(c->log))
 		return false;
-	*upto = atomic_load(&c->log_flush);
-	if (log_pressed(c->log) && *upto < oldest(c))
-		*upto = oldest(c);
-	return oldest(c) <= *upto;
+	uint64_t first = oldest(c);
+	bool pressed = log_pressed(c->log);
+	*upto = atomic_load(&c->log_flush); /* 0: nobody wants it; the image alone is no reason */
+	if (pressed && *upto < first)
+		*upto = first;
+	return (pressed || *upto) && first <= *upto;
 }
 
 /* The oldest file that a segment needs. Under migrate_lock: nothing moves. */
