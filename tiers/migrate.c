@@ -962,6 +962,8 @@ static bool purge_one(struct thermo *c, struct thermo_space *space)
 		reclaim_continue(c, SLICE_RECORDS);
 	if (r->scanned.head && reclaim_publish(c) != THERMO_OK && r->scanned.head)
 		return false;
+	if (r->victim) /* another thread began one during the publication */
+		return true;
 	pthread_mutex_lock(&c->lock);
 	struct segment *found = NULL;
 	for (unsigned tier = 0; tier < MEMORY_TIERS && !found; tier++)

@@ -19,7 +19,7 @@ refused() {
 	local code=$1 pattern=$2 got
 	shift 2
 	cases=$((cases + 1))
-	timeout 60 "$thermo" bench "$@" >out 2>err </dev/null
+	timeout 600 "$thermo" bench "$@" >out 2>err </dev/null
 	got=$?
 	[ "$got" = "$code" ] || wrong "thermo bench $*: exit code $got, not $code"
 	[ ! -s out ] || wrong "thermo bench $*: something on stdout"
@@ -30,7 +30,7 @@ refused() {
 works() {
 	local got
 	cases=$((cases + 1))
-	timeout 100 "$thermo" bench "$@" >out 2>err </dev/null
+	timeout 600 "$thermo" bench "$@" >out 2>err </dev/null
 	got=$?
 	[ "$got" = 0 ] || wrong "thermo bench $*: exit code $got"
 }
@@ -93,7 +93,7 @@ grep -q '"store":' report || wrong "the report lacks its stores"
 THERMO_PEER_DIR=$work works "${tiny[@]}" --peer redis
 says '^peer redis: .* was not built'
 works "${tiny[@]}" --dram 64M --warm 64M --cold "$work/cold" --keys 90000 \
-	--value-size 2K --ops 2000
+	--value-size 2K --ops 2000 --uniform
 says 'cold hits'
 says 'device reads a cold hit'
 works --churn 2 --dram 32M --keys 50000
