@@ -2,14 +2,13 @@
 /* libFuzzer target: the log's parsers on any bytes. The first byte chooses; a frame gets the checksum that it needs,
  * so that what is behind it is reached. Build with -Dfuzz=true and clang. */
 #include "alloc/check.h"
+#include "tests/fuzz.h"
 #include "tiers/cold/cold.h"
 #include "tiers/cold/crc.h"
 #include "tiers/cold/log_format.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static uint64_t sum; /* reads every byte that a record points to */
 
@@ -58,4 +57,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	entries_try(copy, size);
 	free(copy);
 	return 0;
+}
+
+/* One record, bare and in a frame. */
+void fuzz_seeds(const char *folder)
+{
+	char bytes[sizeof(struct log_frame) + 40] = {0};
+	struct log_entry entry = {.bytes = 40, .key_len = 3, .space = 1, .seq = 5, .value_len = 5};
+	memcpy(bytes + sizeof(struct log_frame), &entry, sizeof(entry));
+	memcpy(bytes + sizeof(struct log_frame) + sizeof(entry), "keyvalue", 8);
+	fuzz_seed(folder, "frame", 1, bytes, sizeof(bytes));
+	fuzz_seed(folder, "entry", 0, bytes + sizeof(struct log_frame), 40);
 }
