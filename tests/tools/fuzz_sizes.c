@@ -70,8 +70,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 void fuzz_seeds(const char *folder)
 {
 	static const char *const texts[] = {
-		"{\"valSizeRange\":[1,32,10240.0,409200],\"valSizeRangeProbability\":[0.1,0.3,0.6]"
-		"}",
+		("{\"valSizeRange\":[1,32,10240.0,409200],\"valSizeRangeProbability\":[0.1,0.3,0.6]"
+		"}"),
 		"64M",
 		"{\"valSizeRange\": [0, 268435456],\n \"valSizeRangeProbability\": [1e-3, 7]}",
 		"1.5GiB",
