@@ -459,6 +459,7 @@ struct write {
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
 	uint64_t hinted;     /* promote: to DRAM, waiting for room until then (monotonic ns); 0: no */
+	bool hurried;        /* does not wait for room */
 	bool admitted;       /* `queue` is where it goes */
 	uint8_t queue;       /* enum policy_queue */
 	bool forgets;        /* the chunks of a large value that it replaces are to be forgotten: so what cold
