@@ -376,7 +376,7 @@ struct thermo_stats {
 	uint64_t puts, deletes, conflicts, busy, no_space;
 	struct thermo_tier_stats tier[THERMO_TIERS];
 	uint64_t dram_cap_bytes, dram_used_bytes; /* all in: pool, index, filters, buffers, heap */
-	uint64_t index_bytes, index_records, index_tombstones, index_grown;
+	uint64_t index_bytes, index_records, index_grown;
 	uint64_t heap_bytes, filter_bytes, buffer_bytes, ghost_bytes;
 	uint64_t promoted, demoted;       /* records between DRAM and warm */
 	uint64_t cold_promoted, cold_demoted, cold_clean_dropped;

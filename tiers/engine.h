@@ -475,6 +475,7 @@ struct write {
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
 	bool replay;         /* not a mutation either: cold_seq from the log, unless something newer is there */
 	uint64_t hinted;     /* promote: to DRAM, waiting for room until then (monotonic ns); 0: no */
+	bool hurried;        /* does not wait for room */
 	bool admitted;       /* `queue` is where it goes */
 	uint8_t queue;       /* enum policy_queue */
 	bool forgets;        /* the chunks of a large value that it replaces are to be forgotten: so what cold

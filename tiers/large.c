@@ -30,11 +30,14 @@ struct forgotten {
 };
 
 /* From f->chunk on. false: there is no room for a tombstone just now. */
-static bool delete_chunks(struct thermo *c, struct forgotten *f)
+static bool delete_chunks(struct thermo *c, struct forgotten *f, bool hurried)
 {
 	char bytes[LARGE_CHUNK_KEY];
 	for (; f->chunk < f->head.chunks; f->chunk++) {
-		struct write w = {.key = chunk_key(&c->space[f->space], &f->head, f->chunk, bytes)};
+		struct write w = {
+			.key = chunk_key(&c->space[f->space], &f->head, f->chunk, bytes),
+			.hurried = hurried,
+		};
 		int rc = write_tombstone(c, &w);
 		/* The space is gone, and they with it; or it takes no more, and they cost room. */
 		if (rc == -ENOENT || rc == -EROFS || rc == -EIO)
@@ -56,7 +59,7 @@ static void put_off(struct thermo *c, struct forgotten *f)
 void large_forget(struct thermo *c, const struct key *key, const struct large_head *head)
 {
 	struct forgotten now = {.head = *head, .space = key->space};
-	if (delete_chunks(c, &now))
+	if (delete_chunks(c, &now, false))
 		return;
 	struct forgotten *later = heap_alloc(c->heap, sizeof(*later));
 	if (!later)
@@ -76,11 +79,14 @@ bool large_forget_more(struct thermo *c)
 	pthread_mutex_unlock(&c->lock);
 	if (!f)
 		return false;
-	if (delete_chunks(c, f))
+	/* Not waiting: it is the migrator who makes the room. */
+	uint32_t before = f->chunk;
+	bool done = delete_chunks(c, f, true), did = done || f->chunk != before;
+	if (done)
 		heap_free(c->heap, f);
 	else
 		put_off(c, f);
-	return true;
+	return did;
 }
 
 void large_close(struct thermo *c)

@@ -576,10 +576,13 @@ static bool has_room(const struct thermo *c, unsigned tier)
 	return c->pool[tier].free.count > c->reserve[tier];
 }
 
-static void want_dram(struct thermo *c, uint32_t what_for)
+/* true: nobody wanted that much yet. */
+static bool want_dram(struct thermo *c, uint32_t what_for)
 {
-	if (atomic_load_explicit(&c->dram_wanted, memory_order_relaxed) < what_for)
+	bool more = atomic_load_explicit(&c->dram_wanted, memory_order_relaxed) < what_for;
+	if (more)
 		atomic_store_explicit(&c->dram_wanted, what_for, memory_order_relaxed);
+	return more;
 }
 
 static bool dram_has_room(struct thermo *c)
@@ -601,8 +604,8 @@ static bool promote_candidates(struct thermo *c, struct candidates *from, bool h
 	uint64_t mean = tail != head ? mean_bytes(c) : 0;
 	for (unsigned n = 0; tail != head && n < 256; n++) {
 		if (!dram_has_room(c)) {
-			want_dram(c, hinted ? WANTED_FOR_HINT : WANTED_FOR_USE);
-			did |= hinted;
+			/* Worth another round; if that finds nothing to move, it is not worth the next. */
+			did |= want_dram(c, hinted ? WANTED_FOR_HINT : WANTED_FOR_USE) && hinted;
 			break;
 		}
 		if (!move_allowed(c, mean))
@@ -792,7 +795,7 @@ void migrate_kick(struct thermo *c)
 		return;
 	pthread_mutex_lock(&c->wake_lock);
 	c->kicked = true;
-	pthread_cond_signal(&c->wake);
+	pthread_cond_broadcast(&c->wake); /* the migrator is not the only one who waits */
 	pthread_mutex_unlock(&c->wake_lock);
 }
 

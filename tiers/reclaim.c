@@ -17,6 +17,7 @@ struct live {
 	const char *record;
 	struct view view;
 	uint64_t place, hash;
+	bool in_run; /* it may be: a copy shadows it */
 };
 
 /* The clock passes everything in the segment before any of it is unlinked. */
@@ -115,7 +116,7 @@ static enum copied copy_version(struct thermo *c, const struct live *live, unsig
 	uint64_t delta = wide ? RECORD_DELTA_MAX : seq - to_segment->base_seq;
 	uint64_t head = (v->head & ((UINT64_C(1) << HEAD_DELTA_SHIFT) - 1)) |
 			delta << HEAD_DELTA_SHIFT;
-	if (c->cold && atomic_load(&from->shadowing))
+	if (c->cold && (live->in_run || atomic_load(&from->shadowing)))
 		head |= (uint64_t)RECORD_SHADOWING << HEAD_FLAGS_SHIFT;
 	char *at = to;
 	memcpy(at, &head, 8);
@@ -374,6 +375,7 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 		record_view(record, &live->view);
 		live->record = record;
 		live->place = place_make(s->tier, (uint64_t)(record - pool->base));
+		live->in_run = false;
 		r->offset += live->view.bytes;
 		check(r->offset <= pool->segment_bytes);
 		if (live->view.space != s->space)
@@ -473,8 +475,7 @@ void reclaim_promote(struct thermo *c, uint64_t hash, bool hinted)
 				continue;
 			live.record = place_record(c, live.place);
 			record_view(live.record, &live.view);
-			if (leaving) /* it may be in a run by now, which its copy then shadows */
-				live.view.head |= (uint64_t)RECORD_SHADOWING << HEAD_FLAGS_SHIFT;
+			live.in_run = leaving;
 			live.hash = key_hash(live.view.space, live.view.key, live.view.key_len,
 					     (live.view.flags & RECORD_CHUNK) != 0);
 			counter = atomic_load_explicit(&b->counter[slot], memory_order_relaxed);
@@ -582,7 +583,7 @@ static void unlink_segment(struct thermo *c, struct segment *s)
 	const char *start = segment_start(pool, s);
 	uint32_t offset = 0;
 	while (offset < pool->segment_bytes && record_head_now(start + offset)) {
-		struct live live;
+		struct live live = {0};
 		record_view(start + offset, &live.view);
 		live.record = start + offset;
 		live.place = place_make(s->tier, (uint64_t)(live.record - pool->base));

@@ -174,16 +174,19 @@ static void carry_on(struct runner *r, struct flight *f)
 
 void runner_start_cold(struct runner *r, struct thermo_request *request)
 {
-	struct flight *f = flight_take(r);
+	/* Counted first, then looked at: whoever drops the space does it the other way round. */
+	atomic_fetch_add(&request->space->calls, 1);
+	bool open = atomic_load(&request->space->state) == SPACE_OPEN;
+	struct flight *f = open ? flight_take(r) : NULL;
 	if (!f) {
-		runner_finish(r, request, -ENOMEM);
+		atomic_fetch_sub(&request->space->calls, 1);
+		runner_finish(r, request, open ? -ENOMEM : -ENOENT);
 		return;
 	}
 	struct key key = key_make(request->space, request->key, request->key_len, 0);
 	f->request = request;
 	request->_private = f;
 	request->status = THERMO_PENDING;
-	atomic_fetch_add(&request->space->calls, 1);
 	f->get.key = request->key;
 	f->get.key_len = request->key_len;
 	f->get.hash = key.hash;

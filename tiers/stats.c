@@ -139,7 +139,7 @@ static const struct field stat_fields[] = {
 	STAT(version), STAT(gets), STAT(hits), STAT(misses), STAT(lost), STAT(errors), STAT(pending),
 	STAT(puts), STAT(deletes), STAT(conflicts), STAT(busy), STAT(no_space),
 	STAT(dram_cap_bytes), STAT(dram_used_bytes), STAT(index_bytes), STAT(index_records),
-	STAT(index_tombstones), STAT(index_grown), STAT(heap_bytes), STAT(filter_bytes),
+	STAT(index_grown), STAT(heap_bytes), STAT(filter_bytes),
 	STAT(buffer_bytes), STAT(ghost_bytes), STAT(promoted), STAT(demoted), STAT(cold_promoted),
 	STAT(cold_demoted), STAT(cold_clean_dropped), STAT(device_reads), STAT(device_read_bytes),
 	STAT(device_writes), STAT(device_write_bytes), STAT(cold_gets), STAT(cold_hits),

@@ -519,7 +519,7 @@ static int place(struct thermo *c, struct write *w)
 			continue;
 		}
 		bool wait = rc == TRY_NO_ROOM || rc == -ENOMEM; /* the index waits for the pool too */
-		if (!wait || (w->promote && !w->hinted)) {
+		if (!wait || w->hurried || (w->promote && !w->hinted)) {
 			if (began)
 				cache_waited(c, monotonic_ns() - began);
 			return rc == TRY_NO_ROOM ? THERMO_BUSY : rc;

@@ -128,6 +128,35 @@ static void hint_in_a_full_cache_brings_all_to_dram(void)
 	bed_end(&bed);
 }
 
+/* What is hinted while its segment waits for a run to be published is in that run as well, beneath its copy. */
+static void hint_of_what_is_being_demoted_then_delete_stays_deleted(void)
+{
+	struct bed bed;
+	unsigned deleted = 0, back = 0;
+	make(&bed, true);
+	put_all(&bed, 60000);
+	for (uint32_t i = 0; i < 60000; i++) {
+		char text[32];
+		const void *key = text;
+		size_t len = bed_key(i, text);
+		if (tier_of(&bed, i) != THERMO_WARM)
+			continue;
+		CU_ASSERT_EQUAL(thermo_hint(bed.space, &key, &len, 1), THERMO_OK);
+		thermo_work(bed.cache);
+		if (tier_of(&bed, i) != THERMO_HOT)
+			continue;
+		CU_ASSERT_EQUAL(thermo_delete(bed.space, text, len), THERMO_OK);
+		deleted++;
+		back += tier_of(&bed, i) >= 0;
+	}
+	printf("  %u deleted after a hint\n", deleted);
+	CU_ASSERT(deleted > 1000);
+	CU_ASSERT_EQUAL(back, 0);
+	CU_ASSERT_EQUAL(thermo_settle(bed.cache, NO_LIMIT), THERMO_OK);
+	CU_ASSERT_EQUAL(bed_count(bed.space, 60000, LEN), 60000 - deleted);
+	bed_end(&bed);
+}
+
 static void hint_of_unknown_keys_is_ok_and_of_bad_ones_is_refused(void)
 {
 	struct bed bed;
@@ -148,6 +177,7 @@ int main(void)
 		SUITE_CASE(use_often_brings_to_dram_and_stays),
 		SUITE_CASE(put_of_new_keys_moves_nothing),
 		SUITE_CASE(hint_in_a_full_cache_brings_all_to_dram),
+		SUITE_CASE(hint_of_what_is_being_demoted_then_delete_stays_deleted),
 		SUITE_CASE(hint_of_unknown_keys_is_ok_and_of_bad_ones_is_refused),
 	};
 	return suite_run("engine_place", NULL, NULL, cases, SUITE_COUNT(cases));
