@@ -27,6 +27,7 @@
 #define HOT_BYTES 256u
 #define SIZE_LEAST 100.0
 #define SIZE_MOST 1000.0
+#define LATELY 50000u /* puts, of which every fourth is followed by a get */
 #define SETTLE_NS INT64_C(60000000000)
 
 /* What must go on in busy rounds, by the statistics. */
@@ -88,6 +89,12 @@ static void place_threads(struct busy *busy)
 	busy->apart = !pthread_setaffinity_np(pthread_self(), sizeof(own), &own);
 }
 
+/* Of the n-th put by the writer. */
+static uint64_t written_key(const struct busy *busy, uint64_t n)
+{
+	return HOT_KEYS + n % (busy->settings->work.keys - HOT_KEYS);
+}
+
 static int put(struct busy *busy, uint64_t number, uint32_t len)
 {
 	unsigned char key[THERMO_KEY_MAX], value[(size_t)SIZE_MOST];
@@ -98,19 +105,37 @@ static int put(struct busy *busy, uint64_t number, uint32_t len)
 			  THERMO_TTL_DEFAULT);
 }
 
+/* Of what was written lately, so that some records are worth memory, but not DRAM. */
+static int get_again(struct busy *busy, struct zipf *lately, uint64_t *random)
+{
+	unsigned char key[THERMO_KEY_MAX], value[(size_t)SIZE_MOST];
+	uint64_t back = 1 + zipf_next(lately, random);
+
+	if (back > busy->next)
+		return 0;
+	keys_write(written_key(busy, busy->next - back), key, busy->settings->work.key_len);
+	int status = thermo_get(busy->space, key, busy->settings->work.key_len, value,
+				sizeof(value), NULL);
+	return status < 0 ? status : 0;
+}
+
 static void *write_main(void *argument)
 {
 	struct busy *busy = argument;
-	uint64_t others = busy->settings->work.keys - HOT_KEYS;
+	struct zipf lately = {.n = LATELY};
+	uint64_t random = busy->settings->work.seed;
 
 	if (busy->apart)
 		pthread_setaffinity_np(pthread_self(), sizeof(busy->rest), &busy->rest);
 	while (!atomic_load_explicit(&busy->stop, memory_order_relaxed)) {
-		int status = put(busy, HOT_KEYS + busy->next++ % others, busy->size);
+		int status = put(busy, written_key(busy, busy->next++), busy->size);
 		busy->puts++;
 		if (status == THERMO_BUSY || status == -ENOSPC)
 			busy->refused++;
 		else if (status && !busy->error)
+			busy->error = status;
+		status = busy->next % 4 ? 0 : get_again(busy, &lately, &random);
+		if (status && !busy->error)
 			busy->error = status;
 	}
 	return NULL;
@@ -181,7 +206,7 @@ static int idle_then_busy(struct busy *busy, int round)
 		status = count_work(busy, false);
 	if (status)
 		return status;
-	double done = fmax(round, 0) / fmax(busy->settings->rounds - 1, 1);
+	double done = (double)(round + 1) / busy->settings->rounds;
 	busy->size = (uint32_t)(SIZE_MOST * pow(SIZE_LEAST / SIZE_MOST, done));
 	atomic_store(&busy->stop, false);
 	status = -pthread_create(&writer, NULL, write_main, busy);
