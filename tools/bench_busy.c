@@ -25,7 +25,7 @@
 #define COMMAND "bench"
 #define HOT_KEYS 4096u
 #define HOT_BYTES 256u
-#define SIZE_LEAST 100.0
+#define SIZE_LEAST 200.0
 #define SIZE_MOST 1000.0
 #define LATELY 50000u /* puts, of which every fourth is followed by a get */
 #define SETTLE_NS INT64_C(60000000000)
