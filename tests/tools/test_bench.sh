@@ -65,7 +65,7 @@ refused 2 'are about the cache' --fill-only --no-cache
 refused 2 'nothing is left to run' --no-cache --no-floor
 refused 2 'has no part' --fill-only --peer lmdb
 refused 2 'needs --warm and --cold' --busy --cold "$work/cold"
-refused 2 'have no part' --busy --churn 5
+refused 2 'have no part' --busy --churn 5 --dram 64M
 refused 2 'at least' --busy --warm 64M --cold "$work/cold" --keys 9999
 refused 2 'is not an option' fast
 refused 2 'needs a value' --keys
