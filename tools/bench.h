@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `thermo bench`: what was asked for, and what came out. bench.c reads the options, bench_speed.c and
- * bench_churn.c do the work, bench_report.c prints.
+ * `thermo bench`: what was asked for, and what came out. bench.c reads the options, bench_speed.c,
+ * bench_churn.c and bench_busy.c do the work, bench_report.c prints.
  */
 #ifndef TOOLS_BENCH_H
 #define TOOLS_BENCH_H
@@ -13,6 +13,7 @@
 #include "tools/cli.h"
 
 #define BENCH_PEERS_MAX 4u
+#define BENCH_BUSY_KEYS 10000u /* --busy: the least, some of them hot */
 #define BENCH_SERIES_MAX (BENCH_PEERS_MAX + 2)
 
 struct bench_settings {
@@ -24,6 +25,7 @@ struct bench_settings {
 	const char *json; /* file, "-", or NULL */
 	bool no_floor, no_cache, fill_only;
 	double churn_seconds; /* 0: no churn */
+	bool busy;
 	const char *peers[BENCH_PEERS_MAX];
 	unsigned n_peers;
 };
@@ -83,6 +85,7 @@ void bench_cache_options(struct bench_settings *settings, struct thermo_options 
 /* All of these answer an exit status and complain themselves. */
 int bench_speed(struct bench_settings *settings, struct bench_results *results);
 int bench_churn(struct bench_settings *settings, FILE *json);
+int bench_busy(struct bench_settings *settings, FILE *json);
 
 void bench_report_text(FILE *to, const struct bench_settings *settings,
 		       const struct bench_results *results);

@@ -357,6 +357,23 @@ static void put_full_cold_is_told_and_reads_go_on(void)
 #else
 #define HELP_MOST_NS 1000000u
 #endif
+#define HELP_MOST_BUCKETS 64
+
+/* bed_fill, and the most buckets that one of the first puts splits. */
+static uint64_t fill_counting_splits(struct bed *bed, uint32_t n, size_t len)
+{
+	uint32_t counted = n < 60000 ? n : 60000;
+	uint64_t most = 0, before = 0;
+	for (uint32_t i = 0; i < counted; i++) {
+		bed_put(bed->space, i, 0, len);
+		uint64_t now = bed_stats(bed).index_grown;
+		most = now - before > most ? now - before : most;
+		before = now;
+	}
+	bed_fill(bed->space, n, len);
+	return most;
+}
+
 static void put_that_finds_no_room_helps_a_little(void)
 {
 	static const uint32_t lens[] = {100, 1000, 15000, 60000};
@@ -365,11 +382,14 @@ static void put_that_finds_no_room_helps_a_little(void)
 		uint32_t puts = (uint32_t)(60 * MIB / lens[i]);
 		bed_init(&bed, true, false);
 		bed.options.background_threads = 0;
+		bed.options.index_buckets = HELP_MOST_BUCKETS;
 		CU_ASSERT_EQUAL_FATAL(bed_open(&bed), 0);
-		bed_fill(bed.space, puts, lens[i]);
+		uint64_t splits = fill_counting_splits(&bed, puts, lens[i]);
+		CU_ASSERT(splits > 0);
+		CU_ASSERT(splits <= HELP_MOST_BUCKETS);
 		struct thermo_stats s = bed_stats(&bed);
-		printf("  values of %u bytes: a call helps for at most %llu us\n", lens[i],
-		       (unsigned long long)s.help_max_ns / 1000);
+		printf("  values of %u bytes: a call helps for at most %llu us, splits %llu buckets\n", lens[i],
+		       (unsigned long long)s.help_max_ns / 1000, (unsigned long long)splits);
 		CU_ASSERT(s.help_max_ns > 0);
 		CU_ASSERT(s.help_max_ns <= HELP_MOST_NS);
 		bed_end(&bed);
