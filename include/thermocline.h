@@ -373,6 +373,7 @@ struct thermo_stats {
 	uint32_t _reserved;
 	struct thermo_histogram wait;     /* waits above 1 ms */
 	uint64_t help_max_ns; /* most CPU time of one call's help with reclaim, when it found no room */
+	uint64_t cold_point_reads; /* device reads of gets: without those of upkeep and scans */
 };
 /* A snapshot; the counters are exact once nothing runs. stats->size must be set. */
 THERMO_API int thermo_stats(struct thermo *cache, struct thermo_stats *stats);
