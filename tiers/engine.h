@@ -7,6 +7,7 @@
  *   write.c    room in segments, put, delete, compare-and-set, touch on what is in memory
  *   request.c  one operation from start to end, cold reads included; single calls and batches
  *   queue.c    submit, poll, cancel    large.c    values in chunks
+ *   durable.c  what durable spaces need of the log
  *   migrate.c  reclaim, demotion, promotion, sweep; the background threads
  *   iterate.c, image.c (what a clean close keeps), options.c, stats.c
  *
@@ -17,6 +18,7 @@
  * Locks, in this order (a thread takes them downwards only):
  *   space_lock     opening and dropping of spaces
  *   migrate_lock   one slice of migration at a time; try-locked by puts that need room
+ *   table_lock     one saving of the table of spaces at a time
  *   lock           pools, segment lists, lanes, spaces
  *   bucket locks   in the index; one at a time; never held across a wait, I/O or another lock
  * Readers take none. An epoch is never held across a wait or I/O.
@@ -85,6 +87,7 @@ struct thermo_space {
 	_Atomic uint8_t state; /* under space_set_state */
 	_Atomic uint8_t full[MEMORY_TIERS]; /* 1: its share of the tier is used up */
 	uint8_t id;
+	bool durable; /* const while open */
 	char name[THERMO_SPACE_NAME_MAX + 1];
 	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
 	uint32_t handles;                    /* under lock */
@@ -98,6 +101,7 @@ struct thermo_space {
 /* What makes the fast path: one table per instruction set. */
 struct lookup_ops;
 
+struct log;
 struct reclaim; /* migrate.c */
 
 /* Hashes of warm records that are to come to DRAM. Lossy: whoever is too fast overwrites the oldest. */
@@ -118,6 +122,8 @@ struct thermo {
 	struct provider *warm; /* == pool[1].provider, or NULL */
 	struct policy *policy;
 	struct cold *cold; /* NULL: no cold tier */
+	struct log *log;   /* NULL: no cold tier */
+	const struct file_ops *files; /* every operation on files goes through these */
 	_Atomic uint32_t heat_epoch;    /* policy_epoch(), copied where readers see it */
 	_Atomic uint8_t touched[256];   /* policy_touched() of every counter, in this epoch */
 	uint32_t lanes;
@@ -175,6 +181,12 @@ struct thermo {
 	struct {
 		_Atomic uint64_t sum, max, bucket[THERMO_HISTOGRAM_BUCKETS];
 	} wait; /* above 1 ms */
+	pthread_mutex_t table_lock;
+	_Atomic bool image_kept;  /* the image is the log's oldest file, number 0 */
+	_Atomic bool log_unsure;  /* cold may have versions that the log has not */
+	uint64_t log_from;        /* files with smaller numbers are of no use; changed by open and close */
+	_Atomic uint64_t log_flush; /* files up to this one are to go: an erasure wants it */
+	_Atomic uint64_t log_checked_ns;
 	_Atomic uint64_t help_max_ns;
 	pthread_mutex_t space_lock; /* opening and dropping of spaces; before migrate_lock */
 
@@ -400,6 +412,9 @@ static inline bool cache_forked(const struct thermo *c)
 			atomic_load_explicit(&fork_generation, memory_order_relaxed));
 }
 
+/* thermo_open over another table of file operations: tests put faults and records of them there. */
+int cache_open(const struct thermo_options *options, const struct file_ops *files,
+	       struct thermo **cache, struct thermo_error *error);
 uint64_t cache_now_ms(struct thermo *c);
 /* Lets readers see the policy's epoch. */
 void cache_heat(struct thermo *c);
@@ -458,6 +473,7 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	bool replay;         /* not a mutation either: cold_seq from the log, unless something newer is there */
 	uint64_t hinted;     /* promote: to DRAM, waiting for room until then (monotonic ns); 0: no */
 	bool admitted;       /* `queue` is where it goes */
 	uint8_t queue;       /* enum policy_queue */
@@ -466,11 +482,16 @@ struct write {
 	/* out */
 	uint64_t version;
 	bool existed; /* a live version was in memory (or cold_seq is one) */
+	uint64_t logged;     /* where its log record ends, or what its outcome rests on; 0: nothing */
 	bool replaced_large;         /* forgets: the head of one was in memory ... */
 	struct large_head replaced;  /* ... this one */
+	/* durable.c's */
+	uint32_t log_bytes;  /* reserved */
+	uint64_t log_file;   /* replay: where it lies; else 0 */
 };
 
 enum { WRITE_NEEDS_COLD = 66, WRITE_AGAIN = 67 };
+#define REQUEST_LOGGED 0x80000000u /* of request._state: _private is a position of the log */
 
 /* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional or forgets, and cold
  * may hold the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
@@ -520,6 +541,8 @@ bool migrate_make_room(struct thermo *c, bool in_dram, bool margin, uint64_t dea
 /* The same when it is the index, or a buffer of cold, that the budget has no memory for. false: it is past
  * the deadline. Not inside an epoch. */
 bool migrate_make_memory(struct thermo *c, uint64_t deadline);
+/* The same for the log, which is full: a slice, then a short wait. false: past the deadline. */
+bool migrate_make_log_room(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
 /* Sets space->full by its share of the tier; under lock, whenever its segments change. */
 void migrate_share(const struct thermo *c, struct thermo_space *space, unsigned tier);

@@ -5,6 +5,8 @@
  * replaced, so a reader that has a head finds its chunks, or an evicted one (a miss), never another
  * value's bytes.
  */
+#include "tiers/durable.h"
+#include "tiers/image.h"
 #include "tiers/request.h"
 
 #include <errno.h>
@@ -34,7 +36,8 @@ static bool delete_chunks(struct thermo *c, struct forgotten *f)
 	for (; f->chunk < f->head.chunks; f->chunk++) {
 		struct write w = {.key = chunk_key(&c->space[f->space], &f->head, f->chunk, bytes)};
 		int rc = write_tombstone(c, &w);
-		if (rc == -ENOENT) /* the space is gone, and they with it */
+		/* The space is gone, and they with it; or it takes no more, and they cost room. */
+		if (rc == -ENOENT || rc == -EROFS || rc == -EIO)
 			return true;
 		if (rc != THERMO_OK)
 			return false;
@@ -180,12 +183,17 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 	};
 	struct large_head old;
 	bool replaced = false;
-	atomic_store(&r->space->has_large, 1);
+	int rc = THERMO_OK;
 	request_knows(c, &w, get, stripe);
+	if (!atomic_exchange(&r->space->has_large, 1) && r->space->durable)
+		rc = image_save_table(c, false, NULL); /* a crash must not forget it */
 	/* Chunks have new names: it is the value's key that is known, or not, for all of them. */
 	w.admitted = true;
 	w.queue = (uint8_t)write_admit(c, &w.key, sizeof(head));
-	int rc = put_chunks(c, r, &head, &w);
+	if (rc == THERMO_OK)
+		rc = put_chunks(c, r, &head, &w);
+	else
+		head.chunks = 0;
 	if (rc == THERMO_OK)
 		rc = put_head(c, &w, get, &old, &replaced);
 	if (rc != THERMO_OK)
@@ -194,6 +202,7 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 		r->version = w.version;
 	if (rc == THERMO_OK) {
 		counter_add(&cache_shard(c)->puts, 1);
+		durable_logged(r, &w);
 		if (replaced)
 			large_forget(c, &w.key, &old);
 	}

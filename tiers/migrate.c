@@ -9,6 +9,7 @@
  * Runs are written in batches: scanning begins while room is left (`high`), a run is published when it is
  * big enough or when free segments get few (`low`).
  */
+#include "tiers/durable.h"
 #include "tiers/reclaim.h"
 
 #include <errno.h>
@@ -134,6 +135,56 @@ static void seal_closing(struct thermo *c, unsigned tier)
 			}
 		}
 	}
+}
+
+static bool pinned(const struct segment *s, uint64_t upto)
+{
+	return atomic_load_explicit(&s->log_file, memory_order_relaxed) <= upto;
+}
+
+/* Seals lanes and outputs that need one of these log files; pinned: one is left that is not being emptied. */
+static bool seal_pinned(struct thermo *c, uint64_t upto)
+{
+	bool any = false;
+	for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
+		struct thermo_space *space = &c->space[id];
+		if (atomic_load(&space->state) == SPACE_NONE || !space->durable)
+			continue;
+		struct segment **out = &space->out[0][0];
+		for (unsigned i = 0; i < MEMORY_TIERS * OUTS; i++)
+			if (out[i] && pinned(out[i], upto)) {
+				segment_seal(c, out[i]);
+				out[i] = NULL;
+				any = true;
+			}
+		struct lane *lanes = &space->lane[0][0][0][0];
+		for (unsigned i = 0; i < LANES_ALL; i++) {
+			struct segment *s = atomic_load(&lanes[i].open);
+			if (!s || !pinned(s, upto))
+				continue;
+			atomic_store(&lanes[i].open, NULL);
+			segment_seal(c, s);
+			any = true;
+		}
+	}
+	return any;
+}
+
+/* The log is to lose its oldest files: a segment that needs one of them. *left: there is one. */
+static struct segment *choose_pinned(struct thermo *c, enum reclaim_mode *mode, uint64_t upto, bool *left)
+{
+	*left = seal_pinned(c, upto);
+	*mode = RECLAIM_FLUSH;
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+		for (unsigned queue = 0; queue < QUEUES; queue++)
+			for (struct segment *s = c->queue[tier][queue].head; s; s = s->next) {
+				if (!pinned(s, upto))
+					continue;
+				*left = true;
+				if (epoch_passed(s->sealed_epoch))
+					return s;
+			}
+	return NULL;
 }
 
 static struct segment *choose_closing(struct thermo *c, enum reclaim_mode *mode)
@@ -295,11 +346,20 @@ static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
 	return s;
 }
 
+static bool cold_refuses(const struct thermo *c)
+{
+	return atomic_load(&c->cold_failed) && monotonic_ns() < c->reclaim->cold_retry;
+}
+
 static bool begin_next(struct thermo *c)
 {
 	enum reclaim_mode mode = RECLAIM_EVICT;
+	uint64_t upto;
+	bool left, wants = durable_wants(c, &upto) && !cold_refuses(c);
 	pthread_mutex_lock(&c->lock);
-	struct segment *s = choose_closing(c, &mode);
+	struct segment *s = wants ? choose_pinned(c, &mode, upto, &left) : NULL;
+	if (!s)
+		s = choose_closing(c, &mode);
 	if (!s)
 		s = choose_over_share(c, &mode);
 	if (!s)
@@ -342,7 +402,13 @@ static bool publish_due(struct thermo *c)
 	if (writer_full(c))
 		return true;
 	bool due = false;
+	uint64_t upto;
+	bool wants = durable_wants(c, &upto), left;
 	pthread_mutex_lock(&c->lock);
+	if (wants) { /* the log waits for this run, once all that it needs is in it */
+		enum reclaim_mode mode;
+		due = !choose_pinned(c, &mode, upto, &left) && !left;
+	}
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
 		const struct pool *pool = &c->pool[tier];
 		if (r->coming[tier] && (pool->extents_present > pool->extents_target ||
@@ -593,12 +659,14 @@ static bool round_of_work(struct thermo *c)
 	did |= promote_candidates(c, &c->hinted, true);
 	did |= promote_candidates(c, &c->earned, false);
 	pthread_mutex_unlock(&c->migrate_lock);
-	return did;
+	return durable_trim(c) || did;
 }
 
 int migrate_work(struct thermo *c)
 {
 	bool did = round_of_work(c);
+	if (c->log && log_started(c->log) && !c->options.background_threads)
+		did |= log_work(c->log);
 	did |= large_forget_more(c);
 	if (c->cold && cold_work(c->cold) == THERMO_OK)
 		did = true;
@@ -695,6 +763,26 @@ bool migrate_make_memory(struct thermo *c, uint64_t deadline)
 	}
 	struct timespec t = {0, 50000};
 	nanosleep(&t, NULL);
+	return true;
+}
+
+bool migrate_make_log_room(struct thermo *c, uint64_t deadline)
+{
+	uint64_t now = monotonic_ns();
+	if (now >= deadline)
+		return false;
+	migrate_kick(c);
+	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
+		uint64_t began = thread_cpu_ns();
+		while (slice(c, HELP_RECORDS, !c->threads) && monotonic_ns() < now + HELP_NS)
+			;
+		helped(c, began);
+		pthread_mutex_unlock(&c->migrate_lock);
+	}
+	if (!durable_trim(c)) {
+		struct timespec t = {0, 100000};
+		nanosleep(&t, NULL);
+	}
 	return true;
 }
 

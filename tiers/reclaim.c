@@ -6,6 +6,8 @@
  */
 #include "tiers/reclaim.h"
 
+#include "tiers/durable.h"
+
 #include <errno.h>
 
 #define GROUP 16 /* records whose buckets are prefetched together */
@@ -128,6 +130,8 @@ static enum copied copy_version(struct thermo *c, const struct live *live, unsig
 	}
 	record_copy(at, v->key, v->key_len + v->value_len);
 	segment_note(to_segment, seq, v->expires_ms);
+	if (!(v->flags & RECORD_CLEAN))
+		segment_pin_log(to_segment, atomic_load(&from->log_file));
 	uint64_t place = place_make(tier, (uint64_t)(to - c->base[tier]));
 
 	struct key key = {
@@ -330,6 +334,8 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
 					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
+	} else if (r->mode == RECLAIM_FLUSH) {
+		keep = keep && (live->view.flags & RECORD_CLEAN);
 	} else if (r->mode == RECLAIM_DEMOTE) {
 		to = THERMO_WARM;
 	} else if (r->mode == RECLAIM_PLACE) {
@@ -536,6 +542,8 @@ int reclaim_restore(struct thermo *c, const struct restore *from)
 	memcpy(at, from->key, from->key_len);
 	memcpy(at + from->key_len, from->value, from->value_len);
 	segment_note(segment, from->seq, from->expires_ms);
+	if (from->logged)
+		segment_pin_log(segment, 0); /* the image */
 	uint64_t hash = key_hash(from->space, from->key, from->key_len,
 				 (from->flags & RECORD_CHUNK) != 0);
 	struct index_slot slot;
@@ -603,7 +611,9 @@ int reclaim_publish(struct thermo *c)
 	r->publishing = true;
 	pthread_mutex_unlock(&c->migrate_lock);
 
-	int rc = cold_writer_publish(&writer);
+	int rc = durable_before_publish(c);
+	if (rc == 0)
+		rc = cold_writer_publish(&writer);
 
 	pthread_mutex_lock(&c->migrate_lock);
 	r->publishing = false;

@@ -17,6 +17,7 @@ enum reclaim_mode {
 	RECLAIM_PLACE,    /* DRAM, main: stay in DRAM or move to warm, by frequency */
 	RECLAIM_DEMOTE,   /* DRAM: all move to warm */
 	RECLAIM_RELOCATE, /* all stay in memory, wherever there is room */
+	RECLAIM_FLUSH,    /* the log needs it: what cold has not leaves memory, the rest stays */
 	RECLAIM_DROP,     /* the space is dropped: all go, nothing is written */
 };
 
@@ -61,6 +62,7 @@ struct restore {
 	uint32_t key_len, value_len;
 	uint64_t seq, expires_ms;
 	uint8_t space, flags, tier, queue, counter;
+	bool logged; /* the image must stay for it */
 };
 /* Brings it back; makes room by the policy where it does not fit. 0, -ENOMEM, or -ENOSPC: there is no room
  * for it, or its segments are smaller than it. */

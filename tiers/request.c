@@ -3,13 +3,14 @@
  * What each operation does with what memory knows (begin) and with what a cold read brought (finish).
  * See request.h for the course of a request; runner.c has many of them under way.
  */
+#include "tiers/durable.h"
 #include "tiers/request.h"
 
 #include <errno.h>
 
 int request_check(const struct thermo_request *r)
 {
-	if (!r->space)
+	if (!r->space || r->sync > THERMO_SYNCED_WITHIN)
 		return -EINVAL;
 	if (cache_forked(r->space->cache))
 		return -ECHILD;
@@ -349,6 +350,7 @@ static int store(struct thermo *c, struct thermo_request *r, const struct cold_g
 		r->version = w.version;
 	if (rc == THERMO_OK) {
 		counter_add(&shard->puts, 1);
+		durable_logged(r, &w);
 		if (request_replaced(&w, get, &old))
 			large_forget(c, &w.key, &old);
 	} else if (rc == THERMO_CONFLICT) {
@@ -408,6 +410,8 @@ static int erase(struct thermo *c, struct thermo_request *r, const struct write 
 	}
 	if (rc[0] < 0 || rc[1] < 0)
 		return rc[0] < 0 ? rc[0] : rc[1];
+	if (rc[0] == THERMO_OK && rc[1] == THERMO_OK && r->space->durable)
+		return durable_forget(c, time_left(began, r->ttl_ms));
 	return rc[0] == THERMO_OK ? rc[1] : rc[0];
 }
 
@@ -428,6 +432,7 @@ static int discard(struct thermo *c, struct thermo_request *r, const struct cold
 	if (rc != THERMO_OK)
 		return rc;
 	counter_add(&cache_shard(c)->deletes, 1);
+	durable_logged(r, &w);
 	bool large = request_replaced(&w, get, &old);
 	if (large)
 		large_forget(c, &w.key, &old);
@@ -497,8 +502,10 @@ static int retouch(struct thermo *c, struct thermo_request *r, const struct view
 			large_forget(c, &w.key, &head);
 		return REQUEST_AGAIN;
 	}
-	if (rc == THERMO_OK)
+	if (rc == THERMO_OK) {
 		r->version = w.version;
+		durable_logged(r, &w);
+	}
 	return rc;
 }
 

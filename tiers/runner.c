@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests under way, and the synchronous calls built on them. See request.h. */
+#include "tiers/durable.h"
 #include "tiers/request.h"
 
 #include <errno.h>
@@ -102,7 +103,8 @@ void runner_finish(struct runner *r, struct thermo_request *request, int status)
 {
 	request->status = status;
 	request->_next = NULL;
-	request->_private = NULL;
+	if (!(request->_state & REQUEST_LOGGED))
+		request->_private = NULL;
 	if (r->done_tail)
 		r->done_tail->_next = request;
 	else
@@ -158,6 +160,7 @@ static void flight_end(struct runner *r, struct flight *f)
 static void carry_on(struct runner *r, struct flight *f)
 {
 	struct thermo_request *request = f->request;
+	request->_private = NULL; /* the log's from here on */
 	int rc = request_finish(r->cache, request, &f->get, f->stripe);
 	cold_get_release(r->io, &f->get);
 	flight_end(r, f);
@@ -234,7 +237,7 @@ void runner_wait(struct runner *r, int64_t timeout_ns)
 bool runner_cancel(struct runner *r, struct thermo_request *request)
 {
 	struct flight *f = request->_private;
-	if (!f)
+	if (!f || (request->_state & REQUEST_LOGGED))
 		return false;
 	cold_get_cancel(r->io, &f->get);
 	flight_end(r, f);
@@ -271,8 +274,8 @@ void runner_finish_all(struct runner *r)
 	run_out(r, 0, -1);
 }
 
-/* Carries one request to its end. */
-static int run_one(struct thermo_request *request)
+/* Carries one request to its end, but for what the log has to do. */
+static int run_unlogged(struct thermo_request *request)
 {
 	int rc = request_check(request);
 	if (rc)
@@ -292,6 +295,14 @@ static int run_one(struct thermo_request *request)
 	runner_start_cold(r, request);
 	run_out(r, began, -1);
 	runner_give(r);
+	return request->status;
+}
+
+static int run_one(struct thermo_request *request)
+{
+	request->status = run_unlogged(request);
+	if (unlikely(request->_state & REQUEST_LOGGED))
+		durable_settle(request->space->cache, request, 1);
 	return request->status;
 }
 
@@ -353,12 +364,13 @@ int thermo_get_ref(struct thermo_space *space, const void *key, size_t key_len,
 	return run_one(&r);
 }
 
-/* May a put with this time-to-live overwrite in place: does the new record not expire? */
+/* May a put with this time-to-live overwrite in place: does the new record not expire, and no log hear of it? */
 static inline bool put_plain(const struct thermo_space *space, int64_t ttl_ms)
 {
-	return ttl_ms == THERMO_TTL_NONE ||
-	       (ttl_ms == THERMO_TTL_DEFAULT &&
-		__atomic_load_n(&space->options.ttl_ms, __ATOMIC_RELAXED) <= 0);
+	return !space->durable &&
+	       (ttl_ms == THERMO_TTL_NONE ||
+	        (ttl_ms == THERMO_TTL_DEFAULT &&
+		__atomic_load_n(&space->options.ttl_ms, __ATOMIC_RELAXED) <= 0));
 }
 
 int thermo_put(struct thermo_space *space, const void *key, size_t key_len, const void *value,
@@ -567,7 +579,7 @@ static int write_one(struct thermo_request *r)
 	    r->space->cache->lookup->overwrite(r->space, r->key, r->key_len, r->value, r->value_len,
 					       &r->version))
 		return THERMO_OK;
-	return run_one(r);
+	return run_unlogged(r);
 }
 
 #define NEW_KEYS 16 /* after a put that does not overwrite, this many are not probed for it */
@@ -581,6 +593,7 @@ static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op
 	if (rc || !n)
 		return rc;
 	uint64_t began = deadline_ns >= 0 ? monotonic_ns() : 0;
+	struct thermo *logged = NULL; /* some of them wait for its log */
 	size_t probe_from = op == THERMO_OP_PUT ? 0 : n;
 	for (size_t i = 0; i < n; i++) {
 		if (i >= probe_from) {
@@ -602,7 +615,11 @@ static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op
 			r->status = THERMO_PENDING;
 		else
 			r->status = write_one(r);
+		if (r->_state & REQUEST_LOGGED)
+			logged = r->space->cache;
 	}
+	if (logged)
+		durable_settle(logged, requests, n);
 	return THERMO_OK;
 }
 

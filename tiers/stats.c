@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Statistics: one struct, and the same as JSON from one table of its fields. */
+#include "tiers/cold/log.h"
 #include "tiers/engine.h"
 
 #include <errno.h>
@@ -102,6 +103,7 @@ int thermo_stats(struct thermo *c, struct thermo_stats *out)
 	if (c->cold) {
 		s.buffer_bytes = RELAXED(c->cold_budget.used);
 		cold_stats(c->cold, &s);
+		log_stats(c->log, &s);
 		struct thermo_tier_stats *cold = &s.tier[THERMO_COLD];
 		cold->cap_bytes = c->options.cold_bytes;
 		cold->used_bytes = cold->record_bytes = s.cold_bytes;
@@ -147,6 +149,9 @@ static const struct field stat_fields[] = {
 	STAT(compaction_write_bytes), STAT(put_wait_ns), STAT(stalls), STAT(help_max_ns), STAT(scan_kept),
 	STAT(scan_evicted), STAT(scan_dead), STAT(placement_threshold), STAT(emulated_warm),
 	STAT(uring), STAT(huge_pages), STAT(cold_failed),
+	STAT(log_bytes), STAT(log_appends), STAT(log_append_bytes), STAT(log_writes),
+	STAT(log_write_bytes), STAT(log_syncs), STAT(log_replayed), STAT(log_torn),
+	STAT(log_trimmed), STAT(log_failed),
 };
 
 static const struct field tier_fields[] = {

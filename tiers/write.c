@@ -8,7 +8,7 @@
  * always be walked from its start. A segment is walked only when the epoch of its sealing has passed, and
  * writers hold an epoch from reservation to publication.
  */
-#include "tiers/engine.h"
+#include "tiers/durable.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -316,6 +316,8 @@ static bool must_know(const struct thermo *c, const struct write *w)
 static int permitted(struct thermo *c, struct write *w, const struct standing *old)
 {
 	w->existed = old->live;
+	if (w->replay)
+		return old->in_index && old->seq >= w->cold_seq ? THERMO_CONFLICT : THERMO_OK;
 	if (!w->conditional && !w->promote && (old->in_index || !must_know(c, w)))
 		return THERMO_OK;
 	if (old->in_index) {
@@ -356,6 +358,8 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 	uint64_t seq = w->cold_seq;
 	if (w->promote) {
 		flags |= RECORD_CLEAN;
+	} else if (w->replay) {
+		flags |= shadows(c, w, old) ? RECORD_SHADOWING : 0u;
 	} else {
 		seq = atomic_load_explicit(&c->clock, memory_order_acquire);
 		if (old->in_index && old->seq >= seq)
@@ -434,6 +438,7 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	uint32_t bytes = record_bytes(w->key.len, w->value_len, wide, w->expires_ms != 0);
 	unsigned queue, tier;
 	int rc = TRY_NO_ROOM;
+	bool logs = w->log_bytes || w->log_file;
 
 	epoch_enter();
 	/* Whoever drops the space waits for epochs that began before it was marked. */
@@ -474,11 +479,15 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		note_replaced(w, &old);
 	if (rc == THERMO_OK)
 		rc = publish(c, w, &old, home, segment, to, wide);
+	if (unlikely(logs) && rc == THERMO_OK)
+		durable_take(c, w, segment);
 	index_unlock(home);
 	if (rc != THERMO_OK)
 		write_dead(to, bytes);
 	else if (!old.in_index)
 		index_grow(c->index, 8);
+	if (unlikely(logs) && rc == THERMO_OK)
+		durable_fill(c, w);
 leave:
 	epoch_exit();
 	return rc;
@@ -497,7 +506,7 @@ static int no_room(struct thermo *c)
 	return THERMO_BUSY;
 }
 
-int write_record(struct thermo *c, struct write *w)
+static int place(struct thermo *c, struct write *w)
 {
 	struct thermo_space *space = &c->space[w->key.space];
 	uint64_t began = 0;
@@ -539,10 +548,34 @@ int write_record(struct thermo *c, struct write *w)
 	}
 }
 
-int write_tombstone(struct thermo *c, struct write *w)
+int write_record(struct thermo *c, struct write *w)
+{
+	if (likely(!c->space[w->key.space].durable) || w->promote || w->replay)
+		return place(c, w);
+	int rc = durable_reserve(c, w);
+	if (rc != THERMO_OK)
+		return rc;
+	rc = place(c, w);
+	if (rc != THERMO_OK)
+		durable_cancel(c, w);
+	return rc;
+}
+
+/* Under the bucket's lock, in a durable space: the log has a tombstone, memory needs none. The clock passes it. */
+static void log_tombstone(struct thermo *c, struct write *w, uint64_t old_seq)
+{
+	uint64_t clock = atomic_load(&c->clock), seq;
+	do
+		seq = clock > old_seq ? clock : old_seq + 1;
+	while (!atomic_compare_exchange_weak(&c->clock, &clock, seq + 1));
+	w->version = seq;
+	durable_take(c, w, NULL);
+}
+
+/* What of a deletion is done where it stands. *stays: a tombstone is to be written. */
+static int unlink_standing(struct thermo *c, struct write *w, bool *stays)
 {
 	struct standing old;
-	bool stays = false;
 	int rc = THERMO_OK;
 	epoch_enter();
 	struct bucket *home = index_lock(c->index, w->key.hash);
@@ -561,26 +594,48 @@ int write_tombstone(struct thermo *c, struct write *w)
 		goto done;
 	if (c->cold && (!old.in_index || shadows(c, w, &old)))
 		/* A run on its way holds only keys that are, or were, in the index. */
-		stays = (old.in_index && (atomic_load(&c->demoting) ||
+		*stays = (old.in_index && (atomic_load(&c->demoting) ||
 					  (old.view.flags & RECORD_CLEAN))) ||
 			cold_may_contain(c->cold, w->key.space, w->key.hash);
-	if (!stays && old.in_index) {
+	if (!*stays && old.in_index) {
 		/* The clock passes what is forgotten, so that a later version is greater. */
 		clock_reach(c, old.seq + 1);
 		note_replaced(w, &old);
+		if (w->log_bytes)
+			log_tombstone(c, w, old.seq);
 		stripe_bump(c, w->key.hash);
 		index_remove(c->index, home, old.found.at);
 	}
 done:
 	index_unlock(home);
 	epoch_exit();
+	return rc;
+}
+
+int write_tombstone(struct thermo *c, struct write *w)
+{
+	bool stays = false, durable = c->space[w->key.space].durable;
+	w->value_len = 0;
+	int rc = durable ? durable_reserve(c, w) : THERMO_OK;
+	if (rc != THERMO_OK)
+		return rc;
+	rc = unlink_standing(c, w, &stays);
+	if (durable && w->logged) {
+		uint64_t seq = w->version;
+		w->flags = RECORD_TOMBSTONE;
+		durable_fill(c, w);
+		w->version = seq;
+	} else if (durable) {
+		durable_cancel(c, w);
+		if (!stays && rc == THERMO_OK)
+			durable_rests(c, w);
+	}
 	if (!stays)
 		return rc;
 	w->conditional = false;
 	w->known_cold &= must_know(c, w); /* else nobody would look whether it is still so */
 	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
-	w->value_len = 0;
 	w->expires_ms = 0;
 	rc = write_record(c, w);
 	w->existed = existed;

@@ -16,6 +16,7 @@ static const struct {
 	{"demo", demo_main, "a recommender's workload through three tiers, in under a minute"},
 	{"replay", replay_main, "a recorded trace through the tiers, or through the simulator"},
 	{"bench", bench_main, "speed against this machine's limit, and against other stores"},
+	{"topology", topology_main, "what memory there is, and which of it the warm tier can use"},
 	{"inspect", inspect_main, "what lies in a cold tier's directory"},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

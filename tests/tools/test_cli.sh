@@ -79,7 +79,7 @@ printf 'time,key,size,op\n1,5,100,get\n2,6,200,set\n3,5,100,get\n4,6,0,del\n' >g
 works --version
 says '^thermo [0-9]+\.[0-9]+\.[0-9]+'
 works --help
-for command in replay demo bench inspect; do
+for command in replay demo bench inspect topology; do
 	works "$command" --help
 	says "thermo $command"
 	refused 2 'unknown option --no-such-thing' "$command" --no-such-thing
@@ -277,6 +277,22 @@ mkdir bare
 refused 1 'bare' inspect bare
 refused 2 'directory' inspect
 refused 2 'left over|one directory' inspect cold bare
+
+# Topology
+works topology
+says 'The warm tier can use'
+works topology --json -
+says '"targets"'
+works topology --root /
+mkdir -p machine/proc
+printf 'MemTotal: 1048576 kB\nMemAvailable: 524288 kB\n' >machine/proc/meminfo
+works topology --root machine
+says 'the machine is taken for one node'
+refused 1 'nowhere: No such' topology --root nowhere
+refused 1 'good.csv: Not a directory' topology --root good.csv
+refused 2 'which directory' topology --root ''
+refused 2 'left over' topology here
+refused 1 'No such' topology --json nowhere/report
 
 # Damage: each is refused in one line, is seen by inspect, and leaves the directory as it is
 damaged() {

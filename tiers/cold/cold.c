@@ -12,6 +12,7 @@
 #include "alloc/check.h"
 #include "alloc/error.h"
 #include "alloc/heap.h"
+#include "tiers/cold/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -404,6 +405,26 @@ uint64_t cold_max_seq(struct cold *cold)
 	uint64_t seq = cold->manifest.max_seq;
 	pthread_mutex_unlock(&cold->edit);
 	return seq;
+}
+
+uint64_t cold_space_below(struct cold *cold, uint8_t space)
+{
+	pthread_mutex_lock(&cold->edit);
+	uint64_t below = cold->manifest.below[space];
+	pthread_mutex_unlock(&cold->edit);
+	return below;
+}
+
+uint64_t cold_next_number(struct cold *cold)
+{
+	return atomic_load(&cold->next_number);
+}
+
+void cold_log_options(struct cold *cold, struct log_options *options)
+{
+	options->dir = &cold->dir;
+	options->memory = &cold->memory;
+	options->numbers = &cold->next_number;
 }
 
 /* ---- Statistics ---- */
