@@ -401,6 +401,7 @@ struct thermo_stats {
 	uint64_t log_trimmed;             /* files */
 	uint32_t log_failed;              /* 1: a write or sync failed: durable spaces are read-only */
 	uint32_t _reserved2;
+	uint64_t cold_point_reads; /* device reads of gets: without those of upkeep and scans */
 };
 /* A snapshot; the counters are exact once nothing runs. stats->size must be set. */
 THERMO_API int thermo_stats(struct thermo *cache, struct thermo_stats *stats);

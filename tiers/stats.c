@@ -143,6 +143,7 @@ static const struct field stat_fields[] = {
 	STAT(buffer_bytes), STAT(ghost_bytes), STAT(promoted), STAT(demoted), STAT(cold_promoted),
 	STAT(cold_demoted), STAT(cold_clean_dropped), STAT(device_reads), STAT(device_read_bytes),
 	STAT(device_writes), STAT(device_write_bytes), STAT(cold_gets), STAT(cold_hits),
+	STAT(cold_point_reads),
 	STAT(filter_false_positives), STAT(cold_runs), STAT(cold_records), STAT(cold_tombstones),
 	STAT(cold_bytes), STAT(compactions), STAT(compaction_read_bytes),
 	STAT(compaction_write_bytes), STAT(put_wait_ns), STAT(stalls), STAT(help_max_ns), STAT(scan_kept),

@@ -63,8 +63,12 @@ struct bench_disk {
 	double cold_p50_ratio; /* single requests: a cold hit's p50 to the disk's, median of the ratios
 				* of each round */
 	double share;          /* device reads a second to reads_per_s */
-	double reads_per_hit;  /* device reads to cold hits, all rounds */
-	uint64_t device_reads, cold_hits;
+	double of_allowed;     /* requests a second to what the disk allows (disk rate / cold share), median
+				* of each round's; the disk's rate is that at depth 32 for batches, else
+				* threads / its p50 at depth 1 */
+	double cold_a_batch;   /* cold hits of a batch: the depth that it can have */
+	double reads_per_hit;  /* reads of gets to cold hits, all rounds */
+	uint64_t device_reads, point_reads, false_positives, cold_hits;
 };
 
 struct bench_results {

@@ -98,7 +98,7 @@ says '^peer redis: .* was not built'
 works "${tiny[@]}" --dram 64M --warm 64M --cold "$work/cold" --keys 90000 \
 	--value-size 2K --ops 2000 --uniform
 says 'cold hits'
-says 'device reads a cold hit'
+says 'point reads a cold hit'
 works --churn 2 --dram 32M --keys 50000
 says 'resident memory was at most (0\.[0-9]+|1\.0[0-4][0-9]*) of the caps'
 says ' 0 wrong values'

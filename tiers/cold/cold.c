@@ -447,6 +447,7 @@ void cold_stats(struct cold *cold, struct thermo_stats *stats)
 	stats->device_write_bytes = value(&counters->write_bytes);
 	stats->cold_gets = value(&counters->gets);
 	stats->cold_hits = value(&counters->hits);
+	stats->cold_point_reads = value(&counters->point_reads);
 	stats->filter_false_positives = value(&counters->false_positives);
 	stats->compactions = value(&counters->compactions);
 	stats->compaction_read_bytes = value(&counters->compaction_read_bytes);
