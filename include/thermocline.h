@@ -96,6 +96,7 @@ struct thermo_options {
 	uint32_t pin_percent;        /* share of a tier that refs may pin; default 10 */
 	uint64_t move_bytes_per_s;   /* budget DRAM <-> warm; 0 = unlimited */
 	uint64_t cold_write_bytes_per_day; /* budget of device writes; 0 = unlimited */
+	uint32_t scrub_days;         /* everything cold is read and checked once in so many; 0: never */
 	uint64_t filter_bytes;       /* cap of filters and fences in DRAM; 0 = 1/16 of dram_bytes */
 	uint32_t index_buckets;      /* initial 64-byte buckets; 0 = chosen */
 	uint32_t huge_pages;         /* 1 (default): ask for them */
@@ -384,6 +385,9 @@ struct thermo_stats {
 	uint64_t cold_gets, cold_hits, filter_false_positives, cold_runs, cold_records, cold_tombstones;
 	uint64_t cold_bytes, compactions, compaction_read_bytes, compaction_write_bytes;
 	uint64_t put_wait_ns, stalls;     /* stalls: waits above 1 ms, all causes */
+	uint64_t scrub_bytes, scrub_passes;
+	uint64_t scrub_bad_blocks; /* blocks and sections of files in use that the last look found damaged */
+	uint64_t scrub_oldest_ms;  /* since the file that waits longest was written or looked at */
 	uint64_t scan_kept, scan_evicted, scan_dead;
 	uint32_t placement_threshold;     /* least decayed frequency that earns DRAM */
 	uint32_t emulated_warm;           /* 1: the warm tier is DRAM made slow */

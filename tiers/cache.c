@@ -258,6 +258,7 @@ static int open_cold(struct thermo *c, struct thermo_error *error)
 		.cap_bytes = o->cold_bytes,
 		.filter_bytes = o->filter_bytes,
 		.write_bytes_per_day = o->cold_write_bytes_per_day,
+		.scrub_ms = (uint64_t)o->scrub_days * 86400000,
 		.budget = &c->cold_budget,
 		.heap = c->heap,
 		.clock_ms = o->clock_ms,

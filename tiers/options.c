@@ -18,6 +18,7 @@ void thermo_options_init(struct thermo_options *o)
 	o->put_wait_ms = 10;
 	o->pin_percent = 10;
 	o->huge_pages = 1;
+	o->scrub_days = 30;
 }
 
 void thermo_space_options_init(struct thermo_space_options *o)
@@ -97,6 +98,7 @@ static const struct field {
 	{"move_bytes_per_s", SIZE, offsetof(struct thermo_options, move_bytes_per_s)},
 	{"cold_write_bytes_per_day", SIZE,
 	 offsetof(struct thermo_options, cold_write_bytes_per_day)},
+	{"scrub_days", NUMBER, offsetof(struct thermo_options, scrub_days)},
 	{"filter", SIZE, offsetof(struct thermo_options, filter_bytes)},
 	{"index_buckets", NUMBER, offsetof(struct thermo_options, index_buckets)},
 	{"huge_pages", NUMBER, offsetof(struct thermo_options, huge_pages)},

@@ -107,6 +107,20 @@ static int visit_any_segment(void *context, const char *name)
 	return is_segment_name(name, &number, &temporary) && !temporary ? 1 : 0;
 }
 
+/* What is known of the segment after this one in its run: where it begins. */
+static struct point next_first(struct cold *cold, const struct manifest_segment *entry, bool last)
+{
+	struct cold_segment *segment;
+	struct point first = POINT_END;
+	bool footer_good, fences_good;
+	if (last || cold_segment_open_damaged(cold, entry + 1, &segment, &footer_good, &fences_good))
+		return first;
+	if (fences_good)
+		first = segment->first;
+	cold_segment_free(cold, segment);
+	return first;
+}
+
 static int visit_orphan(void *context, const char *name)
 {
 	struct cold *cold = context;
@@ -155,19 +169,29 @@ static int open_run(struct cold *cold, uint32_t i, uint32_t at, struct run_set *
 	bool none = false;
 	int status = segments ? 0 : error_set(error, -ENOMEM, "%s: there is no memory for its runs",
 					      cold->dir.name);
-	for (; n < entry->segments && !status; n++) {
-		status = cold_segment_open(cold, &cold->manifest.segments[at + n], &segments[n], error);
+	for (uint32_t k = 0; k < entry->segments && !status; k++) {
+		const struct manifest_segment *what = &cold->manifest.segments[at + k];
+		segments[n] = NULL;
+		if (cold->repair)
+			status = repair_segment(cold, what, from, n ? segments[n - 1]->last : POINT_FIRST,
+						next_first(cold, what, k + 1 == entry->segments),
+						&segments[n], error);
+		else
+			status = cold_segment_open(cold, what, &segments[n], error);
 		if (status)
 			break;
+		if (!segments[n])
+			continue; /* nothing was left of it */
 		atomic_fetch_add(&cold->used_bytes, segments[n]->file_bytes);
 		if (n && !point_before(segments[n - 1]->last, segments[n]->first))
 			status = error_set(error, -EILSEQ, "%s/" MANIFEST_NAME ": its segments are "
 					   "out of order; restore the directory from a copy, or "
 					   "empty it", cold->dir.name);
+		n++;
 	}
-	if (!status)
+	if (!status && (n || !cold->repair))
 		run = run_new(cold, segments, n, from, NULL, &none);
-	if (!status && !run)
+	if (!status && !run && (n || !cold->repair))
 		status = none ? error_set(error, -EILSEQ, "%s/" MANIFEST_NAME ": one of its runs is "
 					  "empty; restore the directory from a copy, or empty it",
 					  cold->dir.name) :
@@ -249,6 +273,8 @@ static int open_state(struct cold *cold, struct thermo_error *error)
 		return status;
 	}
 	set_begin(cold, set);
+	if (cold->repair)
+		return 0; /* what the manifest does not name may be of use to somebody */
 	status = file_list(&cold->dir, visit_orphan, cold);
 	if (!status && fresh) {
 		pthread_mutex_lock(&cold->edit);
@@ -280,6 +306,7 @@ static void take_options(struct cold *cold, const struct cold_options *options)
 	cold->cap_bytes = options->cap_bytes;
 	cold->filter_bytes = options->filter_bytes;
 	cold->write_bytes_per_day = options->write_bytes_per_day;
+	cold->scrub_ms = options->scrub_ms;
 	cold->clock_ms = options->clock_ms ? options->clock_ms : wall_clock;
 	cold->clock_context = options->clock_context;
 	cold->log = options->log;
@@ -297,7 +324,8 @@ static void take_options(struct cold *cold, const struct cold_options *options)
 	pthread_mutex_init(&cold->bucket_lock, NULL);
 }
 
-int cold_open(const struct cold_options *options, struct cold **out, struct thermo_error *error)
+static int open_tier(const struct cold_options *options, struct cold_repair *repair,
+		     struct cold **out, struct thermo_error *error)
 {
 	struct memory memory = { options->heap, options->budget };
 	if (options->runs_max > COLD_RUNS_MAX - 28)
@@ -307,6 +335,7 @@ int cold_open(const struct cold_options *options, struct cold **out, struct ther
 	if (!cold)
 		return error_set(error, -ENOMEM, "cold tier: there is no memory");
 	take_options(cold, options);
+	cold->repair = repair;
 	const struct file_ops *ops = options->files ? options->files : &file_ops_posix;
 	int status = open_dir(cold, ops, options->dir, error);
 	if (!status && (jobs_open(cold) || cold_build_open(cold, &cold->build)))
@@ -315,16 +344,41 @@ int cold_open(const struct cold_options *options, struct cold **out, struct ther
 		status = open_state(cold, error);
 	if (!status) {
 		struct io_options io = { .kind = options->io ? options->io : "auto",
+					 .threads = ops->read_threads,
 					 .heap = options->heap,
 					 .budget = options->budget,
 					 .log = options->log,
 					 .log_context = options->log_context };
 		status = io_engine_open(&io, &cold->engine, error);
 	}
+	if (!status && scrub_open(cold))
+		status = error_set(error, -ENOMEM, "cold tier: there is no memory");
 	if (status)
 		cold_close(&cold);
 	else
 		*out = cold;
+	return status;
+}
+
+int cold_open(const struct cold_options *options, struct cold **out, struct thermo_error *error)
+{
+	return open_tier(options, NULL, out, error);
+}
+
+int cold_repair(const struct cold_options *options, struct cold_repair *repair,
+		struct thermo_error *error)
+{
+	struct cold *cold = NULL;
+	*repair = (struct cold_repair){ .dry_run = repair->dry_run };
+	int status = open_tier(options, repair, &cold, error);
+	if (status)
+		return status;
+	if (!repair->dry_run && repair->damaged)
+		status = repair_save(cold);
+	if (status)
+		error_set(error, status, "%s: what was repaired cannot be recorded (%s); nothing was "
+			  "changed", cold->dir.name, strerrordesc_np(-status));
+	cold_close(&cold);
 	return status;
 }
 
@@ -334,6 +388,7 @@ void cold_close(struct cold **out)
 	if (!cold)
 		return;
 	check(!cold->writers);
+	scrub_close(cold);
 	jobs_close(cold);
 	cold_build_close(&cold->build);
 	struct run_set *set = atomic_load(&cold->set);
@@ -472,4 +527,5 @@ void cold_stats(struct cold *cold, struct thermo_stats *stats)
 	tier->segments = segments;
 	tier->hits = stats->cold_hits;
 	tier->records_expired = value(&counters->expired_dropped);
+	scrub_stats(cold, stats);
 }

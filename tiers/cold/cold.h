@@ -59,6 +59,7 @@ struct cold_options {
 	uint64_t cap_bytes;     /* 0 = what the file system has */
 	uint64_t filter_bytes;  /* cap of filters and fences in DRAM */
 	uint64_t write_bytes_per_day; /* 0 = unlimited */
+	uint64_t scrub_ms;      /* all files are read and checked once in that time; 0 = never */
 	struct budget *budget;  /* DRAM */
 	struct heap *heap;
 	uint64_t (*clock_ms)(void *context);
@@ -75,6 +76,18 @@ struct cold_options {
 /* Takes the directory's lock, reads the manifest, opens the runs, removes orphans.
  * -EBUSY, -ENOENT, -ENOTDIR, -EROFS, -EACCES, -EPROTO (unknown version), -EILSEQ (damaged), ... */
 int cold_open(const struct cold_options *options, struct cold **cold, struct thermo_error *error);
+/* Opens the directory as cold_open does, with what is damaged in its segments put right: every readable
+ * record of a damaged file goes to a new one, what cannot be read becomes a hole of the manifest (keys that may
+ * have been there answer -EIO, not a miss, until they are written again), the damaged file is renamed to
+ * NUMBER.seg.bad. Sound files are not touched. Then the tier is closed again. options: dir, budget,
+ * heap, filter_bytes, log (a line for each thing done) and files. dry_run: says what would be done. */
+struct cold_repair {
+	bool dry_run;           /* in */
+	uint32_t segments, damaged, missing, holes;
+	uint64_t blocks_lost, records_salvaged;
+};
+int cold_repair(const struct cold_options *options, struct cold_repair *repair,
+		struct thermo_error *error);
 /* Writers, ios and scans must be closed. Runs are durable already. */
 void cold_close(struct cold **cold);
 
@@ -153,7 +166,7 @@ int cold_erase_wait(struct cold *cold, const struct cold_get *identity, int64_t 
  * durable on return. meta_get: copies up to capacity, returns the full length. */
 int cold_meta_set(struct cold *cold, const void *bytes, size_t len);
 size_t cold_meta_get(struct cold *cold, void *bytes, size_t capacity);
-/* Fills the cold fields of stats (device_*, cold_*, filter_*, compaction*, uring). */
+/* Fills the cold fields of stats (device_*, cold_*, filter_*, compaction*, scrub_*, uring). */
 void cold_stats(struct cold *cold, struct thermo_stats *stats);
 /* Greatest sequence number in any run. */
 uint64_t cold_max_seq(struct cold *cold);

@@ -256,6 +256,40 @@ int cold_segment_open(struct cold *cold, const struct manifest_segment *entry, s
 			 status == -ENOMEM ? "raise the memory cap" : "see the system's log");
 }
 
+int cold_segment_open_damaged(struct cold *cold, const struct manifest_segment *entry,
+			      struct cold_segment **out, bool *footer_good, bool *fences_good)
+{
+	char name[SEGMENT_NAME_BYTES];
+	const char *why;
+	*footer_good = *fences_good = false;
+	cold_segment_name(entry->number, name);
+	struct cold_segment *segment = memory_alloc(&cold->memory, sizeof(*segment));
+	uint8_t *page = segment ? memory_alloc(&cold->memory, MEMORY_PAGES_FROM) : NULL;
+	if (!page) {
+		memory_free(&cold->memory, segment, sizeof(*segment));
+		return -ENOMEM;
+	}
+	segment->number = entry->number;
+	segment->file_bytes = entry->file_bytes;
+	segment->file.fd = -1;
+	atomic_init(&segment->refs, 1);
+	int status = file_open(&cold->dir, name, FILE_DIRECT, &segment->file);
+	if (!status && entry->file_bytes >= 2 * FORMAT_PAGE &&
+	    !file_read(&segment->file, page, FORMAT_PAGE, entry->file_bytes - FORMAT_PAGE)) {
+		*footer_good = !check_footer(page, entry, &segment->footer, &why);
+		if (sections_fit(&segment->footer, entry->file_bytes - FORMAT_PAGE))
+			*fences_good = !load_fences(cold, segment, &why);
+		else
+			segment->footer = (struct segment_footer){ 0 };
+	}
+	memory_free(&cold->memory, page, MEMORY_PAGES_FROM);
+	if (status)
+		cold_segment_free(cold, segment);
+	else
+		*out = segment;
+	return status;
+}
+
 /* ---- Verifying ---- */
 
 /* data_hash: the file's own bytes, whatever they mean. */

@@ -39,6 +39,8 @@ struct cold_segment {
 	_Atomic(uint8_t *) filter;     /* memory_alloc(footer.filter.bytes); NULL: not in DRAM */
 	_Atomic uint32_t refs;
 	_Atomic uint64_t given;        /* bytes of the file that were given back to the cap */
+	_Atomic uint64_t scrubbed_ms;  /* when it was last looked at as a whole; 0: not yet */
+	_Atomic uint32_t scrub_bad;    /* blocks and sections that were found bad then */
 	_Atomic bool obsolete;         /* unlink the file when the last reference goes */
 	/* under edit */
 	bool rewrite;                  /* holds a copy of an erased key */
@@ -55,6 +57,11 @@ void cold_segment_name(uint64_t number, char name[SEGMENT_NAME_BYTES]);
  * block by block when read. -EPROTO, -EILSEQ, -EIO, -ENOMEM with a line in *error. */
 int cold_segment_open(struct cold *cold, const struct manifest_segment *entry,
 		 struct cold_segment **segment, struct thermo_error *error);
+/* Opens what is left of a damaged segment: -ENOENT if there is no file. *footer_good: its footer is the
+ * manifest's. *fences_good: fences and spaces are proved, as far as the footer, good or not, led to them; first and
+ * last then hold. The filter stays out. */
+int cold_segment_open_damaged(struct cold *cold, const struct manifest_segment *entry,
+			      struct cold_segment **segment, bool *footer_good, bool *fences_good);
 /* After a hole was punched: gives back to the cap what the file system says is gone. */
 void cold_segment_count_given(struct cold *cold, struct cold_segment *segment);
 /* Frees the struct and closes the file; nobody refers to it any more. */

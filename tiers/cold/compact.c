@@ -381,6 +381,8 @@ static bool none_older(struct cold *cold, const struct merge_job *job, const str
 		       struct point point)
 {
 	uint32_t i = set->n;
+	if (set_lost(cold, set, point, 0))
+		return false;
 	while (i && !of_job(job, set->runs[i - 1]))
 		if (set_may_hold(cold, set->runs[--i], point))
 			return false;
@@ -573,6 +575,7 @@ void jobs_close(struct cold *cold)
 static int work(struct cold *cold, bool budgeted)
 {
 	bool did = cold_bury(cold) > 0;
+	did |= scrub_step(cold) == THERMO_OK;
 	int status = erase_step(cold);
 	if (status == THERMO_MISS)
 		status = pick_tidy(cold);

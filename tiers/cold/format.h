@@ -36,7 +36,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "on-media structs are 
 #define FORMAT_PAGE 4096u
 #define FORMAT_COMPAT_KNOWN UINT64_C(0)
 #define FORMAT_RO_COMPAT_KNOWN UINT64_C(0)
-#define FORMAT_INCOMPAT_KNOWN UINT64_C(0)
+#define FORMAT_INCOMPAT_HOLES UINT64_C(1) /* manifest: it ends with a list of holes */
+#define FORMAT_INCOMPAT_KNOWN FORMAT_INCOMPAT_HOLES
 
 #define SEGMENT_HEADER_MAGIC UINT64_C(0x4745535f4f4d5254) /* "TRMO_SEG" */
 #define SEGMENT_FOOTER_MAGIC UINT64_C(0x444e455f4f4d5254) /* "TRMO_END" */
@@ -162,7 +163,7 @@ _Static_assert(sizeof(struct segment_footer) == 224, "media");
 
 /* Then the runs, newest first: struct manifest_run, and its struct manifest_segment[segments]; struct
  * manifest_drop[drops]; the erases: struct manifest_erase and key bytes, padded to 8, each; meta_bytes
- * bytes, padded to 8; u64 xxh3. */
+ * bytes, padded to 8; with FORMAT_INCOMPAT_HOLES u64 number of holes and struct manifest_hole[]; u64 xxh3. */
 struct manifest_head {
 	uint64_t magic;
 	uint32_t version;
@@ -208,6 +209,18 @@ struct manifest_erase {
 	uint32_t _zero;
 };
 _Static_assert(sizeof(struct manifest_erase) == 16, "media");
+
+/* What a damaged file held and could not be salvaged: versions below below_seq of identities in
+ * [(from_space, from_hash), (to_space, to_hash)]. */
+struct manifest_hole {
+	uint64_t from_hash;
+	uint64_t to_hash;
+	uint64_t below_seq;
+	uint16_t from_space;
+	uint16_t to_space;
+	uint32_t _zero;
+};
+_Static_assert(sizeof(struct manifest_hole) == 32, "media");
 
 #define MANIFEST_BYTES_MAX (64u << 20)
 

@@ -53,6 +53,7 @@ typedef int (*file_list_fn)(void *context, const char *name);
  * filling with state embeds this struct first. Any thread may call any slot. */
 struct file_ops {
 	const char *name;
+	unsigned read_threads; /* that are of use to a pool of readers; 0 = as many as a device likes */
 	int (*open)(const struct file_ops *ops, int dir_fd, const char *name, int flags,
 		    mode_t mode);
 	int (*close)(const struct file_ops *ops, int fd);

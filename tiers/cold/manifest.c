@@ -27,6 +27,8 @@ void manifest_clear(struct memory *memory, struct manifest *manifest)
 			    manifest->n_segments * sizeof(manifest->segments[0]));
 	if (manifest->keys)
 		memory_free(memory, manifest->keys, manifest->n_keys * sizeof(manifest->keys[0]));
+	if (manifest->holes)
+		memory_free(memory, manifest->holes, manifest->n_holes * sizeof(manifest->holes[0]));
 	if (manifest->meta)
 		memory_free(memory, manifest->meta, manifest->meta_bytes);
 	*manifest = (struct manifest){ 0 };
@@ -161,6 +163,27 @@ static int decode_meta(struct memory *memory, struct rest *rest, uint32_t bytes,
 	return 0;
 }
 
+static int decode_holes(struct memory *memory, struct rest *rest, struct manifest *manifest)
+{
+	uint64_t n;
+	const void *from = take(rest, sizeof(n));
+	if (!from)
+		return -EILSEQ;
+	memcpy(&n, from, sizeof(n));
+	if (!n || n > rest->len / sizeof(struct manifest_hole))
+		return -EILSEQ;
+	size_t bytes = n * sizeof(struct manifest_hole);
+	manifest->holes = memory_alloc(memory, bytes);
+	if (!manifest->holes)
+		return -ENOMEM;
+	manifest->n_holes = (uint32_t)n;
+	memcpy(manifest->holes, take(rest, bytes), bytes);
+	for (uint64_t i = 0; i < n; i++)
+		if (manifest->holes[i].from_space > 256 || manifest->holes[i].to_space > 256)
+			return -EILSEQ;
+	return 0;
+}
+
 /* What every version has in common, then what this one knows. */
 static int check_head(const uint8_t *bytes, size_t len, const struct manifest_head *head,
 		      const char **why)
@@ -212,6 +235,8 @@ int manifest_decode(struct memory *memory, const void *bytes, size_t len,
 		status = decode_keys(memory, &rest, head.erases, manifest);
 	if (!status)
 		status = decode_meta(memory, &rest, head.meta_bytes, manifest);
+	if (!status && head.features.incompat & FORMAT_INCOMPAT_HOLES)
+		status = decode_holes(memory, &rest, manifest);
 	if (!status && rest.len)
 		status = -EILSEQ;
 	if (status) {
@@ -239,6 +264,8 @@ size_t manifest_bytes(const struct manifest *manifest)
 	bytes += drops(manifest) * sizeof(struct manifest_drop);
 	for (uint32_t i = 0; i < manifest->n_keys; i++)
 		bytes += sizeof(struct manifest_erase) + round_8(manifest->keys[i].key_len);
+	if (manifest->n_holes)
+		bytes += sizeof(uint64_t) + manifest->n_holes * sizeof(struct manifest_hole);
 	return bytes + round_8(manifest->meta_bytes);
 }
 
@@ -270,6 +297,8 @@ void manifest_encode(const struct manifest *manifest, void *bytes)
 				      .drops = drops(manifest),
 				      .erases = manifest->n_keys,
 				      .meta_bytes = manifest->meta_bytes };
+	if (manifest->n_holes)
+		head.features.incompat = FORMAT_INCOMPAT_HOLES;
 	memset(bytes, 0, len);
 	memcpy(at, &head, sizeof(head));
 	at += sizeof(head);
@@ -292,6 +321,12 @@ void manifest_encode(const struct manifest *manifest, void *bytes)
 	if (manifest->meta_bytes)
 		memcpy(at, manifest->meta, manifest->meta_bytes);
 	at += round_8(manifest->meta_bytes);
+	if (manifest->n_holes) {
+		uint64_t n = manifest->n_holes;
+		memcpy(at, &n, sizeof(n));
+		memcpy(at + sizeof(n), manifest->holes, n * sizeof(manifest->holes[0]));
+		at += sizeof(n) + n * sizeof(manifest->holes[0]);
+	}
 	uint64_t hash = XXH3_64bits(bytes, len - sizeof(hash));
 	memcpy(at, &hash, sizeof(hash));
 	check(at + sizeof(hash) == (uint8_t *)bytes + len);

@@ -34,6 +34,8 @@ struct manifest {
 	uint32_t n_runs, n_segments;
 	struct manifest_key *keys; /* to be erased */
 	uint32_t n_keys;
+	struct manifest_hole *holes;
+	uint32_t n_holes;
 	uint8_t *meta;
 	uint32_t meta_bytes;
 };

@@ -152,7 +152,8 @@ bool cold_may_contain(struct cold *cold, uint8_t space, uint64_t hash)
 	struct cold_segment *segment;
 	unsigned token = gate_enter(&cold->gate);
 	const struct run_set *set = atomic_load(&cold->set);
-	bool may = first_candidate(set, (struct point){ hash, space }, &segment) < set->n;
+	struct point point = { hash, space };
+	bool may = first_candidate(set, point, &segment) < set->n || set_lost(cold, set, point, 0);
 	gate_exit(&cold->gate, token);
 	return may;
 }
@@ -287,6 +288,8 @@ static int op_found(struct cold_io *io, struct op *op, const struct ident *ident
 {
 	struct cold_get *get = op->get;
 	const struct block_cursor *cursor = &io->cursor;
+	if (set_lost(io->cold, op->set, get_point(get), cursor->seq))
+		return -EIO;
 	if (!set_visible(op->set, ident, get->hash, cursor->seq) ||
 	    (cursor->flags & COLD_TOMBSTONE) ||
 	    (cursor->expires_ms &&
@@ -319,6 +322,13 @@ static int scratch_room(struct cold_io *io, size_t bytes)
 	io->scratch = scratch;
 	io->scratch_room = BLOCK_RAW_MAX;
 	return 0;
+}
+
+/* No run is left that may have it: a miss, if nothing that is lost could be it. */
+static int op_missed(struct cold_io *io, const struct op *op, int status)
+{
+	bool lost = status == THERMO_MISS && set_lost(io->cold, op->set, get_point(op->get), 0);
+	return lost ? -EIO : status;
 }
 
 /* A block came. 1: the get has its status; 0: another read has been queued. */
@@ -356,7 +366,7 @@ static int op_block(struct cold_io *io, struct op *op)
 			op_queue(io, op);
 			return 0;
 		}
-		get->status = status;
+		get->status = op_missed(io, op, status);
 		return 1;
 	}
 	/* Never on to an older version: what was here may have been the truth. */
@@ -375,6 +385,8 @@ int cold_get_start(struct cold_io *io, struct cold_get *get)
 	struct cold_segment *segment = NULL;
 	uint32_t position = first_candidate(set, get_point(get), &segment);
 	bool none = position == set->n;
+	if (none && set_lost(cold, set, get_point(get), 0))
+		get->status = -EIO;
 	if (!none)
 		atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
 	gate_exit(&cold->gate, token);
@@ -391,7 +403,7 @@ int cold_get_start(struct cold_io *io, struct cold_get *get)
 	op->position = position;
 	op->segment = segment;
 	get->state[0] = op;
-	get->status = op_candidate(io, op);
+	get->status = op_missed(io, op, op_candidate(io, op));
 	if (get->status) {
 		op_unpin(io, op);
 		return 1;

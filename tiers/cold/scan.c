@@ -41,7 +41,9 @@ static bool listed(struct cold_scan *scan, const struct block_cursor *record, ui
 	if (record->expires_ms &&
 	    record->expires_ms <= scan->cold->clock_ms(scan->cold->clock_context))
 		return false;
-	return set_visible(scan->set, &record->ident, hash, record->seq);
+	struct point point = { hash, record->ident.bytes[0] };
+	return set_visible(scan->set, &record->ident, hash, record->seq) &&
+	       !set_lost(scan->cold, scan->set, point, record->seq);
 }
 
 static void count_reads(struct cold_scan *scan)

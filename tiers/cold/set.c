@@ -302,6 +302,19 @@ bool set_visible(const struct run_set *set, const struct ident *ident, uint64_t 
 	return true;
 }
 
+bool set_lost(const struct cold *cold, const struct run_set *set, struct point point, uint64_t seq)
+{
+	for (uint32_t i = 0; i < cold->manifest.n_holes; i++) {
+		const struct manifest_hole *hole = &cold->manifest.holes[i];
+		struct point from = { hole->from_hash, hole->from_space };
+		struct point to = { hole->to_hash, hole->to_space };
+		if (seq < hole->below_seq && set->below[point.space] < hole->below_seq &&
+		    !point_before(point, from) && !point_before(to, point))
+			return true;
+	}
+	return false;
+}
+
 /* ---- What is of no use any more ---- */
 
 #define PUNCH_MIN (128u << 10) /* bytes */

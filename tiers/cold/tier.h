@@ -4,6 +4,7 @@
  *
  * Locks, in the order in which they are taken:
  *   publish_lock    the builder of publications
+ *   scrub->lock     the scrub's state; only ever tried
  *   job->lock       one job's state; only ever tried, not waited for
  *   edit            the manifest, the list of runs and what decides it; held over the manifest's writes
  *   writers_lock    tickets of open writers
@@ -71,9 +72,11 @@ struct cold_counters {
 	_Atomic uint64_t reads, read_bytes, writes, write_bytes;
 	_Atomic uint64_t compactions, compaction_read_bytes, compaction_write_bytes;
 	_Atomic uint64_t superseded, tombstones_dropped, expired_dropped;
+	_Atomic uint64_t scrub_bytes, scrub_passes;
 };
 
 struct merge_job;
+struct scrub;
 
 struct cold {
 	/* const after open */
@@ -86,6 +89,9 @@ struct cold {
 	void (*log)(void *context, const char *line);
 	void *log_context;
 	unsigned runs_max, garbage_percent, jobs_max;
+	struct cold_repair *repair;   /* NULL but while cold_repair opens it */
+	uint64_t scrub_ms;            /* of a pass; 0: no scrub */
+	struct scrub *scrub;          /* scrub.c; NULL: no scrub */
 
 	struct gate gate;
 	_Atomic(struct run_set *) set;
@@ -99,7 +105,8 @@ struct cold {
 
 	pthread_mutex_t edit;
 	/* under edit */
-	struct manifest manifest;     /* what lies on the device, but for the runs: those of the set */
+	struct manifest manifest;     /* what lies on the device, but for the runs: those of the set. Its holes
+				       * are const after open, and readers look at them. */
 	uint64_t manifest_bytes;
 	bool filters_short;           /* said once: filters do not fit their cap */
 	uint64_t weighed_generation, weighed_ms; /* when garbage was last estimated */
@@ -159,6 +166,9 @@ int set_reinstall(struct cold *cold);
 int set_save(struct cold *cold);
 /* Is a found version visible? (neither of a dropped space nor erased; it may be a tombstone or expired) */
 bool set_visible(const struct run_set *set, const struct ident *ident, uint64_t hash, uint64_t seq);
+/* Would a version of the point with a number above seq lie in a hole that repair left? Then what has seq (0:
+ * there is nothing) is not the truth. */
+bool set_lost(const struct cold *cold, const struct run_set *set, struct point point, uint64_t seq);
 /* Could the run hold a record of the point, as far as DRAM knows? Enters the gate. */
 bool set_may_hold(struct cold *cold, const struct run *run, struct point point);
 /* The file's bytes before `upto` (and after its header's page) count for no set from the present one on;
@@ -203,6 +213,24 @@ void jobs_close(struct cold *cold);
 int cold_work_unbudgeted(struct cold *cold);
 /* Compacts until there are fewer than that many runs; -ENOSPC, -EIO, ... if that does not work. */
 int compact_below(struct cold *cold, uint32_t runs);
+
+/* ---- scrub.c ---- */
+int scrub_open(struct cold *cold); /* -ENOMEM */
+void scrub_close(struct cold *cold);
+/* A piece, if one is due: THERMO_OK, or THERMO_MISS. */
+int scrub_step(struct cold *cold);
+void scrub_stats(struct cold *cold, struct thermo_stats *stats);
+
+/* ---- repair.c ---- */
+/* The entry's segment as it is if nothing is wrong with it, else a new one with what could be salvaged, and
+ * holes for the rest; *segment NULL: nothing could. before, after: what is known of the neighbours in the run,
+ * POINT_FIRST and POINT_END at its ends. */
+int repair_segment(struct cold *cold, const struct manifest_segment *entry, struct point from,
+		   struct point before, struct point after, struct cold_segment **segment,
+		   struct thermo_error *error);
+
+/* Records the repaired runs and the holes in the manifest, then sets the damaged files aside. */
+int repair_save(struct cold *cold);
 
 /* ---- erase.c ---- */
 void erasure_make(struct cold_erasure *erasure, const struct manifest_key *key);
