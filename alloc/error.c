@@ -5,6 +5,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* One line, whatever bytes of the caller's or of a file are quoted in it. */
+static void flatten(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 127)
+			*text = '?';
+}
+
 int error_set(struct thermo_error *error, int code, const char *format, ...)
 {
 	va_list arguments;
@@ -14,5 +22,6 @@ int error_set(struct thermo_error *error, int code, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(error->text, sizeof(error->text), format, arguments);
 	va_end(arguments);
+	flatten(error->text);
 	return code;
 }

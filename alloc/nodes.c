@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* See nodes.h. Node lists come from sysfs, because libnuma's are undefined where policies are refused. */
+/* See nodes.h. Node lists come from sysfs, because libnuma's are undefined where policies are
+ * refused. */
 #include "alloc/nodes.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 
 #define WORD_BITS (8 * sizeof(unsigned long))
 #define SAMPLE_PAGES 64
+#define KIB_MAX ((uint64_t)1 << 42) /* all that 52 bits of physical address reach */
 
 bool nodes_has(const struct node_set *set, unsigned node)
 {
@@ -71,10 +73,10 @@ int nodes_read(const char *root, const char *which, struct node_set *set)
 	return n < 0 ? n : nodes_parse(text, set);
 }
 
-uint64_t nodes_available(const char *root, unsigned node)
+/* The sum of what the node's meminfo says in the fields, in bytes. UINT64_MAX if it says nothing,
+ * or nothing that can be believed. */
+static uint64_t meminfo_sum(const char *root, unsigned node, const char *const *fields, size_t n)
 {
-	static const char *const fields[] = {
-		"MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:"};
 	char path[64], text[8192];
 	uint64_t kib = 0;
 	bool known = false;
@@ -82,14 +84,32 @@ uint64_t nodes_available(const char *root, unsigned node)
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%u/meminfo", node);
 	if (sysfile_read(root, path, text, sizeof(text)) <= 0)
 		return UINT64_MAX;
-	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+	for (size_t i = 0; i < n; i++) {
 		const char *at = strstr(text, fields[i]);
 		if (!at)
 			continue;
-		kib += strtoull(at + strlen(fields[i]), NULL, 10);
+		uint64_t value = strtoull(at + strlen(fields[i]), NULL, 10);
+		if (value > KIB_MAX)
+			return UINT64_MAX;
+		kib += value;
 		known = true;
 	}
 	return known ? kib << 10 : UINT64_MAX;
+}
+
+uint64_t nodes_size(const char *root, unsigned node)
+{
+	static const char *const fields[] = {"MemTotal:"};
+
+	return meminfo_sum(root, node, fields, 1);
+}
+
+uint64_t nodes_available(const char *root, unsigned node)
+{
+	static const char *const fields[] = {
+		"MemFree:", "Active(file):", "Inactive(file):", "SReclaimable:"};
+
+	return meminfo_sum(root, node, fields, sizeof(fields) / sizeof(fields[0]));
 }
 
 int nodes_bind(void *start, size_t bytes, unsigned node)

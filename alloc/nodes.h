@@ -26,6 +26,8 @@ bool nodes_has(const struct node_set *set, unsigned node);
 void nodes_add(struct node_set *set, unsigned node);
 unsigned nodes_count(const struct node_set *set);
 
+/* Bytes of memory the node has. UINT64_MAX if unknown. */
+uint64_t nodes_size(const char *root, unsigned node);
 /* Bytes that could be taken from the node without swapping: free and page cache. UINT64_MAX if
  * unknown. */
 uint64_t nodes_available(const char *root, unsigned node);
@@ -33,7 +35,8 @@ uint64_t nodes_available(const char *root, unsigned node);
 /* Binds pages that are not populated yet to the node. 0, -EPERM or -ENOSYS (policies are refused
  * here), -EINVAL (no such node, or one that this process's cpuset does not have), -ENOMEM. */
 int nodes_bind(void *start, size_t bytes, unsigned node);
-/* Spreads them over the nodes that have CPUs and memory; 0 also when there is only one such node. */
+/* Spreads them over the nodes that have CPUs and memory; 0 also when there is only one such node.
+ */
 int nodes_interleave(void *start, size_t bytes);
 /* Asks the kernel where some 64 pages of a populated range lie. 0: all on the node; 1: it cannot be
  * asked; -EXDEV: *elsewhere is a node that holds one of them. */

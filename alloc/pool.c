@@ -257,6 +257,7 @@ struct segment *pool_take(struct pool *pool, uint32_t leave)
 	atomic_store_explicit(&segment->used, 0, memory_order_relaxed);
 	atomic_store_explicit(&segment->max_seq, 0, memory_order_relaxed);
 	atomic_store_explicit(&segment->shadowing, 0, memory_order_relaxed);
+	atomic_store_explicit(&segment->log_file, SEGMENT_UNLOGGED, memory_order_relaxed);
 	atomic_store_explicit(&segment->expires_max, 0, memory_order_relaxed);
 	check(atomic_load(&segment->pins) == 0);
 	atomic_store_explicit(&segment->state, SEGMENT_OPEN, memory_order_release);

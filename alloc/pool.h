@@ -23,6 +23,7 @@
 struct heap;
 
 #define SEGMENT_BYTES_MIN ((uint32_t)64 << 10)
+#define SEGMENT_UNLOGGED UINT64_MAX
 #define SEGMENT_BYTES_MAX ((uint32_t)2 << 20)
 
 enum segment_state {
@@ -52,6 +53,8 @@ struct segment {
 	_Atomic uint32_t pins; /* refs and scans that hold it */
 	_Atomic uint64_t max_seq;
 	_Atomic uint64_t expires_max; /* the last expiry in it; UINT64_MAX: some never expire */
+	/* The oldest log file that must stay for what is here and not in cold; SEGMENT_UNLOGGED: none. 0: the image. */
+	_Atomic uint64_t log_file;
 	_Atomic uint8_t shadowing;    /* copies of its records may lie in cold, whatever their flags say */
 	/* under the engine's lock */
 	struct segment *prev, *next;
@@ -116,6 +119,13 @@ void segment_list_remove(struct segment_list *list, struct segment *segment);
 static inline bool pool_closing(const struct pool *pool, const struct segment *segment)
 {
 	return pool->extent_state[segment->number / pool->per_extent] == EXTENT_CLOSING;
+}
+
+static inline void segment_pin_log(struct segment *segment, uint64_t file)
+{
+	uint64_t now = atomic_load(&segment->log_file);
+	while (file < now && !atomic_compare_exchange_weak(&segment->log_file, &now, file))
+		;
 }
 
 static inline char *segment_start(const struct pool *pool, const struct segment *segment)

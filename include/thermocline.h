@@ -78,7 +78,8 @@ struct thermo_options {
 	uint32_t size; /* of this struct, set by thermo_options_init */
 	uint32_t background_threads; /* default 2: the first migrates, others compact (one alone does
 				      * both); 0: nothing runs unless the host calls thermo_work */
-	uint64_t dram_bytes;         /* cap of everything in DRAM, index and buffers included */
+	uint64_t dram_bytes;         /* cap of everything in DRAM, index and buffers included: at least 16M,
+				      * 24M with a cold tier */
 	uint64_t dram_max_bytes;     /* how far thermo_resize may raise it; 0 = 4 x dram_bytes */
 	uint64_t warm_bytes;         /* cap of the warm tier; 0 = no warm tier */
 	uint64_t warm_max_bytes;     /* as dram_max_bytes */
@@ -86,6 +87,7 @@ struct thermo_options {
 	const char *dram;            /* "dram" (default) or "node:N" */
 	const char *cold_dir;        /* directory of the cold tier; NULL = no cold tier */
 	uint64_t cold_bytes;         /* cap of the cold tier; 0 = what the file system has */
+	uint64_t log_bytes;          /* cap of the log of durable spaces, in cold_dir; 0 = dram + warm */
 	const char *policy;          /* "s3fifo" (default), "lru", "sieve", "fifo" */
 	const char *io;              /* "auto" (default), "uring", "pread" */
 	const char *heap;            /* "memkind" (default), "libc"; ignored if allocator is set */
@@ -135,12 +137,26 @@ THERMO_API int thermo_open(const struct thermo_options *options, struct thermo *
 THERMO_API int thermo_close(struct thermo **cache, int64_t timeout_ns, struct thermo_error *error);
 
 enum thermo_kind { THERMO_BLOB = 0 };
-enum thermo_durability { THERMO_CACHE = 0 };
+
+/* What a crash leaves. cache: nothing, the space starts empty rather than stale (a clean close keeps all).
+ * durable: whatever was acknowledged, as far as `sync` says; needs a cold_dir. */
+enum thermo_durability { THERMO_CACHE = 0, THERMO_DURABLE = 1 };
+
+/* When a put, delete or compare-and-set of a durable space is acknowledged. Readers see it at once. */
+enum thermo_sync {
+	THERMO_SYNC_DEFAULT = 0,  /* of a space: SYNCED; of a request: as the space says */
+	THERMO_SYNCED = 1,        /* its log record is on stable storage: survives power loss */
+	THERMO_WRITTEN = 2,       /* the system has it: survives the process, not the machine */
+	THERMO_SYNCED_WITHIN = 3, /* at once; it is on stable storage sync_ms later: a crash of process or
+				   * machine may take the last sync_ms, and never anything before them */
+};
 
 struct thermo_space_options {
 	uint32_t size; /* of this struct, set by thermo_space_options_init */
 	uint32_t kind;       /* enum thermo_kind */
 	uint32_t durability; /* enum thermo_durability */
+	uint32_t sync;       /* enum thermo_sync; durable spaces only */
+	uint32_t sync_ms;    /* of THERMO_SYNCED_WITHIN; default 10 */
 	uint32_t _reserved;
 	int64_t ttl_ms;      /* default time-to-live of a put; 0 = none */
 	uint8_t min_percent[THERMO_TIERS]; /* of each tier, that others may not take; default 0 */
@@ -168,7 +184,8 @@ THERMO_API int thermo_space_drop(struct thermo_space **space);
 
 /* Stores a copy of the value; blind: no tier below DRAM is read. OK, BUSY, -EINVAL (key or value
  * size), -ENOSPC (nothing can make room), -EROFS (cold storage failed and the record may not be
- * dropped). */
+ * dropped). In a durable space also BUSY (the log is full), -ENOSPC (the log gets no file), -EIO (the log failed now:
+ * whether the value survives is unknown, readers see it) and -EROFS (it failed before: nothing was changed). */
 THERMO_API int thermo_put(struct thermo_space *space, const void *key, size_t key_len,
 			  const void *value, size_t value_len, int64_t ttl_ms);
 
@@ -199,13 +216,14 @@ THERMO_API void thermo_ref_release(struct thermo_ref *ref);
 
 /* Blind: OK also when there was no such key. */
 THERMO_API int thermo_delete(struct thermo_space *space, const void *key, size_t key_len);
-/* Says whether there was one: OK or MISS. May cost one device read. */
+/* Says whether there was one: OK or MISS, or LOST (nothing was done). May cost one device read. */
 THERMO_API int thermo_remove(struct thermo_space *space, const void *key, size_t key_len);
 /* Removes every copy, cold segments included, before it returns or within timeout_ns: PENDING if
- * some copy was still there by then (it is not readable in any case). */
+ * some copy was still there by then (it is not readable in any case, and removal goes on). Chunks of large values that the
+ * key held earlier are deleted, and go with the merges of cold. */
 THERMO_API int thermo_erase(struct thermo_space *space, const void *key, size_t key_len,
 			    int64_t timeout_ns);
-/* Changes the time-to-live, counted from now. OK or MISS. */
+/* Changes the time-to-live, counted from now. OK, MISS or LOST. */
 THERMO_API int thermo_touch(struct thermo_space *space, const void *key, size_t key_len,
 			    int64_t ttl_ms);
 
@@ -217,12 +235,12 @@ struct thermo_info {
 	uint64_t expires_ms; /* 0 = never */
 	uint64_t age_ms;     /* since it was written; exact to the time a segment takes to fill */
 };
-/* OK or MISS. info may be NULL. Does not count as an access. */
+/* OK, MISS or LOST. info may be NULL. Does not count as an access. */
 THERMO_API int thermo_exists(struct thermo_space *space, const void *key, size_t key_len,
 			     struct thermo_info *info);
 
 /* Stores only if the key's version is `expected` (0: only if there is no such key). OK with the new
- * *version, CONFLICT with the present one (0 if none), BUSY or an error. version may be NULL. */
+ * *version, CONFLICT with the present one (0 if none), BUSY, LOST or an error. version may be NULL. */
 THERMO_API int thermo_cas(struct thermo_space *space, const void *key, size_t key_len,
 			  const void *value, size_t value_len, int64_t ttl_ms, uint64_t expected,
 			  uint64_t *version);
@@ -254,7 +272,8 @@ struct thermo_request {
 	int64_t ttl_ms;     /* put, cas, touch */
 	uint64_t user_data; /* yours */
 	uint32_t key_len;
-	uint16_t op;        /* enum thermo_op */
+	uint8_t op;         /* enum thermo_op */
+	uint8_t sync;       /* enum thermo_sync: of this operation on a durable space */
 	int16_t tier;       /* get: where it was found (enum thermo_tier), or -1 */
 	int32_t status;     /* outcome or negative errno */
 	uint32_t _state;    /* the library's */
@@ -318,12 +337,15 @@ THERMO_API int thermo_iter_close(struct thermo_iter **iter);
 THERMO_API int thermo_resize(struct thermo *cache, enum thermo_tier tier, uint64_t bytes,
 			     int64_t timeout_ns, struct thermo_error *error);
 /* Empties the hot or warm tier to the one below and gives its memory back, while serving. The tier
- * takes records again after thermo_resize. */
+ * takes records again after thermo_resize. DRAM keeps its oldest 8 MiB, in which puts go on. */
 THERMO_API int thermo_drain(struct thermo *cache, enum thermo_tier tier, int64_t timeout_ns,
 			    struct thermo_error *error);
 /* One bounded piece of background work, for hosts that gave no thread: OK if something was done, MISS
  * if there is nothing to do. */
 THERMO_API int thermo_work(struct thermo *cache);
+/* Makes durable, synced, whatever was acknowledged so far in durable spaces. OK, PENDING at timeout_ns, or -EIO: the
+ * log failed, and what it had not synced is lost with the process. */
+THERMO_API int thermo_sync(struct thermo *cache, int64_t timeout_ns);
 /* Waits until nothing is left to migrate, flush or compact: PENDING at timeout_ns. */
 THERMO_API int thermo_settle(struct thermo *cache, int64_t timeout_ns);
 
@@ -355,7 +377,7 @@ struct thermo_stats {
 	uint64_t puts, deletes, conflicts, busy, no_space;
 	struct thermo_tier_stats tier[THERMO_TIERS];
 	uint64_t dram_cap_bytes, dram_used_bytes; /* all in: pool, index, filters, buffers, heap */
-	uint64_t index_bytes, index_records, index_tombstones, index_grown;
+	uint64_t index_bytes, index_records, index_grown;
 	uint64_t heap_bytes, filter_bytes, buffer_bytes, ghost_bytes;
 	uint64_t promoted, demoted;       /* records between DRAM and warm */
 	uint64_t cold_promoted, cold_demoted, cold_clean_dropped;
@@ -374,6 +396,16 @@ struct thermo_stats {
 	uint32_t cold_failed;             /* 1: cold storage refuses writes; hot and warm go on */
 	uint32_t _reserved;
 	struct thermo_histogram wait;     /* waits above 1 ms */
+	uint64_t help_max_ns; /* most CPU time of one call's help with reclaim, when it found no room */
+	/* The log of durable spaces. */
+	uint64_t log_bytes;               /* of its files */
+	uint64_t log_appends, log_append_bytes;
+	uint64_t log_writes, log_write_bytes, log_syncs;
+	uint64_t log_replayed, log_torn;  /* at open: records brought back; torn tails, each cut off */
+	uint64_t log_trimmed;             /* files */
+	uint32_t log_failed;              /* 1: a write or sync failed: durable spaces are read-only */
+	uint32_t _reserved2;
+	uint64_t cold_point_reads; /* device reads of gets: without those of upkeep and scans */
 };
 /* A snapshot; the counters are exact once nothing runs. stats->size must be set. */
 THERMO_API int thermo_stats(struct thermo *cache, struct thermo_stats *stats);

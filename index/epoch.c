@@ -97,6 +97,16 @@ void epoch_forked(void)
 {
 	atomic_store_explicit(&forked, true, memory_order_relaxed);
 	epoch_quick = &always_entered;
+	for (struct chunk *chunk = &first; chunk; chunk = atomic_load(&chunk->next))
+		for (unsigned i = 0; i < chunk->n; i++) {
+			struct epoch_slot *slot = &chunk->slots[i];
+			if (slot == epoch_mine)
+				continue;
+			slot->depth = 0;
+			atomic_store(&slot->entered, 0);
+			atomic_store(&slot->taken, 0);
+		}
+	atomic_store(&shared_readers, shared_depth != 0);
 }
 
 static struct epoch_slot *chunk_take(struct chunk *chunk)

@@ -71,7 +71,8 @@ void epoch_exit_slow(void) EPOCH_HIDDEN; /* leaves the shared readers */
 int epoch_register(void);
 
 /* In a forked child: from now on no thread has a quick slot, so that what its parent opened is only
- * met on the longer way, where that is looked for. */
+ * met on the longer way, where that is looked for; and the parent's other threads, which are not
+ * there, are inside no epoch. */
 void epoch_forked(void);
 
 /* What begin and end do for a thread that has its slot. */

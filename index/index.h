@@ -298,9 +298,9 @@ static inline struct bucket *index_lock(struct index *ix, uint64_t hash)
 {
 	for (;;) {
 		struct bucket *home = index_home(ix, index_view(ix), hash);
-		if (__builtin_expect(atomic_fetch_or_explicit(&home->control, INDEX_LOCK,
-							      memory_order_acquire) &
-					     INDEX_LOCK,
+		/* It is the byte's only bit; an exchange is one instruction, where an `or` is a loop. */
+		if (__builtin_expect(atomic_exchange_explicit(&home->control, INDEX_LOCK,
+							      memory_order_acquire),
 				     0))
 			index_lock_wait(home);
 		/* It may have split while we waited. */

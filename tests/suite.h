@@ -32,6 +32,23 @@ struct suite_case {
 #define SUITE_COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define SUITE_SKIPPED 77 /* the exit status that meson reads as "skipped" */
 
+/* Is this a build with ThreadSanitizer, with AddressSanitizer? */
+#ifdef __has_feature
+#define SUITE_HAS(feature) __has_feature(feature)
+#else
+#define SUITE_HAS(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || SUITE_HAS(thread_sanitizer)
+#define SUITE_TSAN 1
+#else
+#define SUITE_TSAN 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || SUITE_HAS(address_sanitizer)
+#define SUITE_ASAN 1
+#else
+#define SUITE_ASAN 0
+#endif
+
 static unsigned suite_skipped;
 
 /* Says that this case cannot be tried here, and why. Then return from the case. */

@@ -11,6 +11,7 @@
 #include "alloc/error.h"
 #include "alloc/memory_limit.h"
 #include "tiers/cold/io.h"
+#include "tiers/durable.h"
 #include "tiers/image.h"
 #include "tiers/reclaim.h"
 #include "tiers/request.h"
@@ -27,6 +28,7 @@
 #define MIB ((uint64_t)1 << 20)
 #define POOL_MIN (8 * MIB)
 #define HEAP_MIN (4 * MIB)
+#define CHUNK_HEAD 48u /* record_bytes() of a chunk's head and key, at the most */
 #define DRAM_MIN (16 * MIB)
 #define DRAM_MIN_COLD (24 * MIB)
 #define COLD_WORK (6 * MIB) /* builders and buffers of a publication and a merge, and one thread's reads */
@@ -370,7 +372,9 @@ static void settle_sizes(struct thermo *c)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	if (c->warm && c->pool[THERMO_WARM].segment_bytes < chunk)
 		chunk = c->pool[THERMO_WARM].segment_bytes;
-	c->chunk_bytes = chunk / 4 < RECORD_VALUE_MAX ? chunk / 4 : RECORD_VALUE_MAX;
+	/* Four of them, with their heads and keys, fill a segment. */
+	chunk = chunk / 4 - CHUNK_HEAD;
+	c->chunk_bytes = chunk < RECORD_VALUE_MAX ? chunk : RECORD_VALUE_MAX;
 	c->open_segments_max = hot * 3 / 100 > 4 ? hot * 3 / 100 : 4;
 	c->lanes = cpus < 1 ? 1 : cpus > LANES_MAX ? LANES_MAX : (uint32_t)cpus;
 	if (c->lanes > c->open_segments_max / 4)
@@ -384,6 +388,46 @@ static void pass_cold(struct thermo *c)
 		atomic_store(&c->clock, cold_max_seq(c->cold) + 1);
 }
 
+/* The image, after a clean close: everything; after a crash: what the log rests on, if it does. *clean: whether cache
+ * spaces are as they were. */
+static int open_image(struct thermo *c, bool *clean, struct thermo_error *error)
+{
+	bool kept = atomic_load(&c->image_kept);
+	struct thermo_error why = {{0}};
+	if (!*clean) {
+		cache_notice(c, "%s: was not closed: cache spaces start empty", c->options.cold_dir);
+		if (!kept)
+			return 0;
+	}
+	int rc = image_load(c, !*clean, &why);
+	if (rc == -ENOENT && !kept && !c->nonce)
+		return 0;
+	if (rc == -ENOENT)
+		snprintf(why.text, sizeof(why.text), "%s: its image of the memory tiers is gone",
+			 c->options.cold_dir);
+	if (rc && kept)
+		return error_set(error, rc == -ENOENT ? -EILSEQ : rc,
+				 "%.150s: records of durable spaces are in it; see thermo repair", why.text);
+	if (rc)
+		cache_notice(c, "%s: cache spaces start empty", why.text);
+	*clean &= rc == 0;
+	return 0;
+}
+
+/* After a crash, or without the image: older versions in cold may be all that is left of a key. */
+static int empty_cache_spaces(struct thermo *c, struct thermo_error *error)
+{
+	for (unsigned id = 1; id <= THERMO_SPACES_MAX; id++) {
+		if (atomic_load(&c->space[id].state) != SPACE_OPEN || c->space[id].durable)
+			continue;
+		migrate_purge(c, &c->space[id]);
+		int rc = cold_space_drop(c->cold, (uint8_t)id, atomic_load(&c->clock) + 1);
+		if (rc)
+			return error_set(error, rc, "%s: %s", c->options.cold_dir, strerror(-rc));
+	}
+	return 0;
+}
+
 static int open_content(struct thermo *c, struct thermo_error *error)
 {
 	bool clean = true;
@@ -391,37 +435,26 @@ static int open_content(struct thermo *c, struct thermo_error *error)
 	if (!c->cold)
 		return 0;
 	int rc = image_load_table(c, &clean, error);
+	if (rc == 0)
+		rc = durable_open(c, error);
 	if (rc)
 		return rc;
 	pass_cold(c);
-	if (clean) {
-		struct thermo_error why = {{0}};
-		rc = image_load(c, &why);
-		if (rc && rc != -ENOENT) {
-			cache_notice(c, "%s: cache spaces start empty", why.text);
-			clean = false;
-		} else if (rc == -ENOENT && c->nonce) {
-			cache_notice(c, "%s: its image of the memory tiers is gone: cache spaces "
-				     "start empty", c->options.cold_dir);
-			clean = false;
-		}
-	} else {
-		cache_notice(c, "%s: was not closed: cache spaces start empty",
-			     c->options.cold_dir);
-	}
+	rc = open_image(c, &clean, error);
 	pass_cold(c); /* some of the image may have gone there */
-	for (unsigned id = 1; !clean && id <= THERMO_SPACES_MAX; id++) {
-		if (atomic_load(&c->space[id].state) != SPACE_OPEN)
-			continue;
-		migrate_purge(c, &c->space[id]);
-		rc = cold_space_drop(c->cold, (uint8_t)id, atomic_load(&c->clock) + 1);
-		if (rc)
-			return error_set(error, rc, "%s: %s", c->options.cold_dir, strerror(-rc));
-	}
+	if (rc == 0 && !clean)
+		rc = empty_cache_spaces(c, error);
+	if (rc == 0)
+		rc = durable_replay(c, error);
+	if (rc)
+		return rc;
+	pass_cold(c);
 	atomic_fetch_add(&c->clock, 2);
 	rc = image_save_table(c, false, error);
-	if (rc == 0)
+	if (rc == 0 && !atomic_load(&c->image_kept))
 		image_remove(c);
+	if (rc == 0 && (durable_any(c) || log_files(c->log)))
+		rc = durable_start(c, error);
 	return rc;
 }
 
@@ -433,6 +466,7 @@ static void locks_init(struct thermo *c)
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_mutex_init(&c->space_lock, NULL);
+	pthread_mutex_init(&c->table_lock, NULL);
 	pthread_mutex_init(&c->migrate_lock, NULL);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->wake_lock, NULL);
@@ -457,6 +491,8 @@ static void release(struct thermo *c)
 {
 	close_runners(c);
 	migrate_close(c);
+	large_close(c);
+	log_close(&c->log);
 	if (c->cold)
 		cold_close(&c->cold);
 	if (c->index)
@@ -477,8 +513,9 @@ static void release(struct thermo *c)
 static int open_parts(struct thermo *c, const struct thermo_options *options,
 		      struct thermo_error *error)
 {
-	/* Without a device, what is kept here grows with segments and handles only. */
-	uint64_t heap_bytes = options->dram_bytes / (options->cold_dir ? 32 : 256);
+	/* With a cold tier the filters of its runs, and what builds and merges runs, are in the heap; without, what
+	 * is kept here grows with segments and handles only. */
+	uint64_t heap_bytes = options->dram_bytes / (options->cold_dir ? 12 : 256);
 	uint64_t least = HEAP_MIN;
 	if (options->cold_dir) /* every thread that waits for the device has reads and their values here */
 		least = options->dram_bytes / 8 < 2 * HEAP_MIN ? HEAP_MIN : 2 * HEAP_MIN;
@@ -575,6 +612,24 @@ static int wait_for_handles(struct thermo *c, int64_t timeout_ns, struct thermo_
 	}
 }
 
+/* The image holds all; from then on the log is of no use. Until then, it is as after a crash. */
+static int save_content(struct thermo *c, struct thermo_error *error)
+{
+	if (c->reclaim->writer) /* its records are in memory still, and go into the image */
+		cold_writer_abort(&c->reclaim->writer);
+	thermo_sync(c, -1); /* should the image fail */
+	int rc = image_save(c, error);
+	if (rc)
+		return rc;
+	atomic_store(&c->image_kept, durable_any(c));
+	atomic_store(&c->log_unsure, false);
+	c->log_from = cold_next_number(c->cold);
+	rc = image_save_table(c, true, error);
+	if (rc == 0)
+		log_remove_all(c->log); /* what stays is removed at the next open */
+	return rc;
+}
+
 int thermo_close(struct thermo **cache, int64_t timeout_ns, struct thermo_error *error)
 {
 	if (!cache || !*cache)
@@ -587,13 +642,8 @@ int thermo_close(struct thermo **cache, int64_t timeout_ns, struct thermo_error 
 		return rc;
 	migrate_stop(c);
 	close_runners(c); /* their memory is for the image now */
-	if (c->cold) {
-		if (c->reclaim->writer) /* its records are in memory still, and go into the image */
-			cold_writer_abort(&c->reclaim->writer);
-		rc = image_save(c, error);
-		if (rc == 0)
-			rc = image_save_table(c, true, error);
-	}
+	if (c->cold)
+		rc = save_content(c, error);
 	*cache = NULL;
 	release(c);
 	return rc;

@@ -7,6 +7,7 @@
  *   write.c    room in segments, put, delete, compare-and-set, touch on what is in memory
  *   request.c  one operation from start to end, cold reads included; single calls and batches
  *   queue.c    submit, poll, cancel    large.c    values in chunks
+ *   durable.c  what durable spaces need of the log
  *   migrate.c  reclaim, demotion, promotion, sweep; the background threads
  *   iterate.c, image.c (what a clean close keeps), options.c, stats.c
  *
@@ -17,6 +18,7 @@
  * Locks, in this order (a thread takes them downwards only):
  *   space_lock     opening and dropping of spaces
  *   migrate_lock   one slice of migration at a time; try-locked by puts that need room
+ *   table_lock     one saving of the table of spaces at a time
  *   lock           pools, segment lists, lanes, spaces
  *   bucket locks   in the index; one at a time; never held across a wait, I/O or another lock
  * Readers take none. An epoch is never held across a wait or I/O.
@@ -32,6 +34,7 @@
 #include "index/epoch.h"
 #include "index/index.h"
 #include "tiers/cold/cold.h"
+#include "tiers/overwrite.h"
 #include "tiers/policy.h"
 #include "tiers/record.h"
 
@@ -82,7 +85,9 @@ struct thermo_space {
 	_Atomic uint64_t ready; /* the cache's generation while state is SPACE_OPEN, else 0 */
 
 	_Atomic uint8_t state; /* under space_set_state */
+	_Atomic uint8_t full[MEMORY_TIERS]; /* 1: its share of the tier is used up */
 	uint8_t id;
+	bool durable; /* const while open */
 	char name[THERMO_SPACE_NAME_MAX + 1];
 	struct thermo_space_options options; /* under lock; ttl_ms read relaxed */
 	uint32_t handles;                    /* under lock */
@@ -96,7 +101,15 @@ struct thermo_space {
 /* What makes the fast path: one table per instruction set. */
 struct lookup_ops;
 
+struct log;
 struct reclaim; /* migrate.c */
+
+/* Hashes of warm records that are to come to DRAM. Lossy: whoever is too fast overwrites the oldest. */
+struct candidates {
+	_Atomic uint64_t hash[RING];
+	_Atomic uint32_t head;
+	_Atomic uint32_t tail; /* written under migrate_lock */
+};
 
 struct thermo {
 	/* const after open, read on every call */
@@ -109,6 +122,7 @@ struct thermo {
 	struct provider *warm; /* == pool[1].provider, or NULL */
 	struct policy *policy;
 	struct cold *cold; /* NULL: no cold tier */
+	struct log *log;   /* NULL: no cold tier */
 	const struct file_ops *files; /* every operation on files goes through these */
 	_Atomic uint32_t heat_epoch;    /* policy_epoch(), copied where readers see it */
 	_Atomic uint8_t touched[256];   /* policy_touched() of every counter, in this epoch */
@@ -123,8 +137,9 @@ struct thermo {
 	_Atomic uint64_t order;               /* of segments: `born` */
 	_Atomic uint32_t cold_failed;         /* last write to cold failed: -errno */
 	_Atomic uint32_t demoting;            /* a record may be in a run that is not visible yet */
-	_Atomic uint32_t filling_warm;        /* new records go to warm: DRAM is full, warm is not */
+	_Atomic uint8_t aim[QUEUES];          /* the tier that new records of a queue go to */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
+	_Atomic uint32_t dram_wanted;         /* promotion found no room in DRAM: see migrate.c */
 	_Atomic uint32_t starved;             /* index or cold wait for memory: the pool is to give some */
 
 	_Alignas(128) pthread_mutex_t lock;
@@ -145,8 +160,8 @@ struct thermo {
 	bool kicked;   /* under wake_lock */
 
 	_Atomic uint32_t stripe[STRIPES]; /* keys of it that were unlinked: see request.c */
-	_Atomic uint64_t ring[RING];      /* hashes of warm records that earn DRAM */
-	_Atomic uint32_t ring_head;
+	struct candidates earned; /* warm records that are used often enough for DRAM */
+	struct candidates hinted; /* warm records that will be asked for soon */
 	struct {
 		uint64_t clock, ms;
 	} age[AGES]; /* under lock */
@@ -162,9 +177,17 @@ struct thermo {
 	uint64_t nonce;         /* number of the image on disk */
 	uint64_t larges_nonce;  /* random, of this opening: names large values with a count */
 	_Atomic uint64_t larges;
+	struct forgotten *forgotten; /* under lock: large.c */
 	struct {
 		_Atomic uint64_t sum, max, bucket[THERMO_HISTOGRAM_BUCKETS];
 	} wait; /* above 1 ms */
+	pthread_mutex_t table_lock;
+	_Atomic bool image_kept;  /* the image is the log's oldest file, number 0 */
+	_Atomic bool log_unsure;  /* cold may have versions that the log has not */
+	uint64_t log_from;        /* files with smaller numbers are of no use; changed by open and close */
+	_Atomic uint64_t log_flush; /* files up to this one are to go: an erasure wants it */
+	_Atomic uint64_t log_checked_ns;
+	_Atomic uint64_t help_max_ns;
 	pthread_mutex_t space_lock; /* opening and dropping of spaces; before migrate_lock */
 
 	/* counters of the migrator, relaxed */
@@ -216,7 +239,7 @@ static inline uint32_t head_flags(uint64_t head)
 
 static inline bool head_wide(uint64_t head)
 {
-	return head >> 63;
+	return head >> HEAD_DELTA_SHIFT == RECORD_DELTA_MAX;
 }
 
 /* Bytes before the key. */
@@ -244,9 +267,8 @@ static inline uint64_t load64(const void *bytes)
 	return value;
 }
 
-static inline void record_view(const char *record, struct view *v)
+static inline void record_view_of(const char *record, uint64_t head, struct view *v)
 {
-	uint64_t head = load64(record);
 	v->head = head;
 	v->flags = head_flags(head);
 	v->key_len = head_key_len(head);
@@ -257,6 +279,11 @@ static inline void record_view(const char *record, struct view *v)
 	v->value = v->key + v->key_len;
 	v->expires_ms = v->flags & RECORD_EXPIRES ? load64(v->key - 8) : 0;
 	v->bytes = record_bytes(v->key_len, v->value_len, v->wide, v->flags & RECORD_EXPIRES);
+}
+
+static inline void record_view(const char *record, struct view *v)
+{
+	record_view_of(record, record_head(record), v);
 }
 
 static inline unsigned place_tier(uint64_t place)
@@ -285,10 +312,14 @@ static inline uint64_t place_make(unsigned tier, uint64_t offset)
 	return (uint64_t)tier << PLACE_TIER_SHIFT | offset >> 3;
 }
 
+static inline uint64_t record_seq_of(const struct segment *segment, const char *record, uint64_t head)
+{
+	return head_wide(head) ? load64(record + 8) : segment->base_seq + (head >> HEAD_DELTA_SHIFT);
+}
+
 static inline uint64_t record_seq(const struct segment *segment, const char *record)
 {
-	uint64_t head = load64(record);
-	return head_wide(head) ? load64(record + 8) : segment->base_seq + (head >> HEAD_DELTA_SHIFT);
+	return record_seq_of(segment, record, record_head(record));
 }
 
 /* ---- Who asks ---- */
@@ -361,6 +392,14 @@ struct lookup_ops {
 			  struct probe *probes);
 	unsigned (*fetch)(struct thermo *c, struct thermo_request *const *requests, unsigned n,
 			  struct probe *probes, bool same);
+	/* A put without expiry that may be done in place (overwrite.h), and was; else false, and nothing was
+	 * done. The space's ready is the caller's to look at. */
+	bool (*overwrite)(struct thermo_space *space, const void *key, size_t key_len,
+			  const void *value, size_t value_len, uint64_t *version);
+	/* The same for puts that were probed in this epoch: how many of them were done, up to the first
+	 * that is not. */
+	unsigned (*overwrite_some)(struct thermo *c, struct thermo_request *const *requests,
+				   unsigned n, const struct probe *probes);
 };
 const struct lookup_ops *lookup_choose(void);
 
@@ -434,16 +473,26 @@ struct write {
 	bool cold_live;      /* and it is neither a tombstone nor expired */
 	uint32_t stripe;     /* ... when its stripe stood here */
 	bool promote;        /* not a mutation: this is cold_seq, brought up clean */
+	bool replay;         /* not a mutation either: cold_seq from the log, unless something newer is there */
+	uint64_t hinted;     /* promote: to DRAM, waiting for room until then (monotonic ns); 0: no */
+	bool hurried;        /* does not wait for room */
+	bool admitted;       /* `queue` is where it goes */
+	uint8_t queue;       /* enum policy_queue */
 	bool forgets;        /* the chunks of a large value that it replaces are to be forgotten: so what cold
 			      * holds must be known where memory has nothing, as with `conditional` */
 	/* out */
 	uint64_t version;
 	bool existed; /* a live version was in memory (or cold_seq is one) */
+	uint64_t logged;     /* where its log record ends, or what its outcome rests on; 0: nothing */
 	bool replaced_large;         /* forgets: the head of one was in memory ... */
 	struct large_head replaced;  /* ... this one */
+	/* durable.c's */
+	uint32_t log_bytes;  /* reserved */
+	uint64_t log_file;   /* replay: where it lies; else 0 */
 };
 
 enum { WRITE_NEEDS_COLD = 66, WRITE_AGAIN = 67 };
+#define REQUEST_LOGGED 0x80000000u /* of request._state: _private is a position of the log */
 
 /* THERMO_OK, CONFLICT, BUSY, -ENOSPC, -ENOMEM, -EROFS; WRITE_NEEDS_COLD (conditional or forgets, and cold
  * may hold the key), WRITE_AGAIN (the stripe moved on: read cold anew). Waits at most put_wait_ms for room. */
@@ -451,6 +500,8 @@ int write_record(struct thermo *c, struct write *w);
 /* Deletes; as write_record. With `conditional`, w->existed says whether there was a live version, and
  * WRITE_NEEDS_COLD and WRITE_AGAIN, that this takes a (newer) look at cold; then nothing was done. */
 int write_tombstone(struct thermo *c, struct write *w);
+/* The queue that a record of this key goes to. Forgets that the ghost knew it, so once for a value. */
+unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes);
 uint64_t write_expiry(struct thermo *c, const struct thermo_space *space, int64_t ttl_ms);
 /* Room for bytes in the writer's lane; inside an epoch. early: not of the margin, while a run is on its way.
  * NULL: no free segment. */
@@ -467,23 +518,40 @@ void segment_seal(struct thermo *c, struct segment *segment);
 struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
 			     unsigned queue, unsigned klass, uint32_t leave);
 void stripe_bump(struct thermo *c, uint64_t hash);
+/* The clock is at least seq from now on. */
+void clock_reach(struct thermo *c, uint64_t seq);
+/* Now and then: puts that overwrite in place seal no segments, and ages are to be told all the same. */
+void write_tick(struct thermo *c);
 
 static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
 {
 	return atomic_load_explicit(&c->stripe[hash & (STRIPES - 1)], memory_order_acquire);
 }
 
+/* ---- large.c ---- */
+/* Deletes chunks of a value that was replaced when there was no room for their tombstones. true: there were some. */
+bool large_forget_more(struct thermo *c);
+void large_close(struct thermo *c);
+
 /* ---- migrate.c ---- */
 int migrate_open(struct thermo *c);
 void migrate_close(struct thermo *c);
-/* Makes room in DRAM, more than `beyond` segments besides the reserve: one slice of reclaim by the caller, then
- * waits until deadline (monotonic ns). true: a segment may be free. */
-bool migrate_make_room(struct thermo *c, uint32_t beyond, uint64_t deadline);
+/* Makes room in memory, or in DRAM: slices of reclaim by the caller, then waits until deadline (monotonic
+ * ns). margin: it must not be of the margin. true: a segment may be free. */
+bool migrate_make_room(struct thermo *c, bool in_dram, bool margin, uint64_t deadline);
 /* The same when it is the index, or a buffer of cold, that the budget has no memory for. false: it is past
  * the deadline. Not inside an epoch. */
 bool migrate_make_memory(struct thermo *c, uint64_t deadline);
+/* The same for the log, which is full: a slice, then a short wait. false: past the deadline. */
+bool migrate_make_log_room(struct thermo *c, uint64_t deadline);
 void migrate_kick(struct thermo *c);
-void migrate_candidate(struct thermo *c, uint64_t hash);
+/* Sets space->full by its share of the tier; under lock, whenever its segments change. */
+void migrate_share(const struct thermo *c, struct thermo_space *space, unsigned tier);
+/* Sets c->aim by what the tiers hold; under lock, whenever that has changed. */
+void migrate_aim(struct thermo *c);
+void migrate_candidate(struct candidates *to, uint64_t hash);
+/* Hints that have not been dealt with yet. */
+uint32_t migrate_hints_waiting(const struct thermo *c);
 int migrate_work(struct thermo *c);
 int migrate_start(struct thermo *c); /* the background threads */
 void migrate_stop(struct thermo *c);

@@ -9,6 +9,8 @@
  */
 #include "tiers/image.h"
 
+#include "tiers/cold/log.h"
+
 #include "alloc/pages.h"
 #include "tiers/cold/io.h"
 #include "tiers/reclaim.h"
@@ -28,18 +30,28 @@
 struct table_head {
 	uint64_t magic;
 	uint32_t version;
-	uint32_t clean;
+	uint32_t flags; /* enum table_flag */
 	uint64_t clock;
 	uint64_t image; /* number of the image that belongs to it */
+	uint64_t log_from; /* log files with smaller numbers are of no use */
 	uint32_t spaces;
 	uint32_t entry_bytes;
 	uint64_t xxh3; /* of what follows */
 };
 
+enum table_flag {
+	TABLE_CLEAN = 1,  /* closed; else in use, or the last process did not close */
+	TABLE_KEPT = 2,   /* the image belongs to the log, as its oldest file */
+	TABLE_UNSURE = 4, /* cold may have newer versions than the log */
+	TABLE_FLAGS = 7,
+};
+
 struct table_entry {
 	uint8_t id, kind, durability, has_large;
 	uint8_t min_percent[THERMO_TIERS], max_percent[THERMO_TIERS];
-	uint8_t _pad[6];
+	uint8_t sync;
+	uint8_t _pad;
+	uint32_t sync_ms;
 	int64_t ttl_ms;
 	char name[THERMO_SPACE_NAME_MAX + 1];
 };
@@ -64,7 +76,7 @@ struct image_record {
 	uint8_t tier, queue, counter, _pad[5];
 };
 
-_Static_assert(sizeof(struct table_head) == 48, "on media");
+_Static_assert(sizeof(struct table_head) == 56, "on media");
 _Static_assert(sizeof(struct table_entry) == 88, "on media");
 _Static_assert(sizeof(struct image_head) == 24, "on media");
 _Static_assert(sizeof(struct image_block) == 16, "on media");
@@ -72,23 +84,26 @@ _Static_assert(sizeof(struct image_record) == 32, "on media");
 
 /* ---- The table ---- */
 
-int image_save_table(struct thermo *c, bool clean, struct thermo_error *error)
+static uint32_t table_flags(struct thermo *c, bool clean)
 {
-	if (!c->cold)
-		return 0;
-	size_t bytes = sizeof(struct table_head) + THERMO_SPACES_MAX * sizeof(struct table_entry);
-	char *buffer = heap_zalloc(c->heap, 1, bytes);
-	if (!buffer)
-		return error_set(error, -ENOMEM, "no memory to save the table of spaces");
+	return (clean ? TABLE_CLEAN : 0u) | (atomic_load(&c->image_kept) ? TABLE_KEPT : 0u) |
+	       (atomic_load(&c->log_unsure) ? TABLE_UNSURE : 0u);
+}
+
+/* Fills the buffer; its length. */
+static size_t table_fill(struct thermo *c, bool clean, char *buffer)
+{
 	struct table_head head = {
 		.magic = TABLE_MAGIC,
 		.version = FORMAT_VERSION,
-		.clean = clean,
+		.flags = table_flags(c, clean),
+		.log_from = c->log_from,
 		.clock = atomic_load(&c->clock),
 		.image = c->nonce,
 		.entry_bytes = sizeof(struct table_entry),
 	};
 	char *at = buffer + sizeof(head);
+	pthread_mutex_lock(&c->lock);
 	for (unsigned id = 1; id <= THERMO_SPACES_MAX; id++) {
 		const struct thermo_space *s = &c->space[id];
 		if (atomic_load(&s->state) != SPACE_OPEN)
@@ -98,6 +113,8 @@ int image_save_table(struct thermo *c, bool clean, struct thermo_error *error)
 			.kind = (uint8_t)s->options.kind,
 			.durability = (uint8_t)s->options.durability,
 			.has_large = atomic_load(&s->has_large),
+			.sync = (uint8_t)s->options.sync,
+			.sync_ms = s->options.sync_ms,
 			.ttl_ms = s->options.ttl_ms,
 		};
 		memcpy(e.min_percent, s->options.min_percent, sizeof(e.min_percent));
@@ -107,9 +124,23 @@ int image_save_table(struct thermo *c, bool clean, struct thermo_error *error)
 		at += sizeof(e);
 		head.spaces++;
 	}
+	pthread_mutex_unlock(&c->lock);
 	head.xxh3 = XXH3_64bits(buffer + sizeof(head), (size_t)(at - buffer) - sizeof(head));
 	memcpy(buffer, &head, sizeof(head));
-	int rc = cold_meta_set(c->cold, buffer, (size_t)(at - buffer));
+	return (size_t)(at - buffer);
+}
+
+int image_save_table(struct thermo *c, bool clean, struct thermo_error *error)
+{
+	if (!c->cold)
+		return 0;
+	size_t bytes = sizeof(struct table_head) + THERMO_SPACES_MAX * sizeof(struct table_entry);
+	char *buffer = heap_zalloc(c->heap, 1, bytes);
+	if (!buffer)
+		return error_set(error, -ENOMEM, "no memory to save the table of spaces");
+	pthread_mutex_lock(&c->table_lock); /* the later state is saved later */
+	int rc = cold_meta_set(c->cold, buffer, table_fill(c, clean, buffer));
+	pthread_mutex_unlock(&c->table_lock);
 	heap_free(c->heap, buffer);
 	if (rc)
 		error_set(error, rc, "%s: the table of spaces could not be saved: %s",
@@ -122,7 +153,7 @@ static int table_entry_load(struct thermo *c, const char *bytes)
 	struct table_entry e;
 	memcpy(&e, bytes, sizeof(e));
 	if (e.id == 0 || e.name[0] == '\0' || memchr(e.name, 0, sizeof(e.name)) == NULL ||
-	    e.kind != THERMO_BLOB || e.durability != THERMO_CACHE)
+	    e.kind != THERMO_BLOB || e.durability > THERMO_DURABLE || e.sync > THERMO_SYNCED_WITHIN)
 		return -EILSEQ;
 	struct thermo_space *s = &c->space[e.id];
 	if (atomic_load(&s->state) != SPACE_NONE)
@@ -132,6 +163,9 @@ static int table_entry_load(struct thermo *c, const char *bytes)
 	thermo_space_options_init(&s->options);
 	s->options.kind = e.kind;
 	s->options.durability = e.durability;
+	s->durable = e.durability == THERMO_DURABLE;
+	s->options.sync = e.sync;
+	s->options.sync_ms = e.sync_ms;
 	s->options.ttl_ms = e.ttl_ms;
 	memcpy(s->options.min_percent, e.min_percent, sizeof(e.min_percent));
 	memcpy(s->options.max_percent, e.max_percent, sizeof(e.max_percent));
@@ -166,7 +200,7 @@ int image_load_table(struct thermo *c, bool *clean, struct thermo_error *error)
 			       c->options.cold_dir, head.version, FORMAT_VERSION);
 		goto free_buffer;
 	}
-	if (head.entry_bytes != sizeof(struct table_entry) ||
+	if (head.entry_bytes != sizeof(struct table_entry) || head.flags > TABLE_FLAGS ||
 	    bytes != sizeof(head) + (size_t)head.spaces * head.entry_bytes ||
 	    head.xxh3 != XXH3_64bits(buffer + sizeof(head), bytes - sizeof(head)))
 		goto damaged;
@@ -176,7 +210,10 @@ int image_load_table(struct thermo *c, bool *clean, struct thermo_error *error)
 			goto damaged;
 	}
 	rc = 0;
-	*clean = head.clean != 0;
+	*clean = head.flags & TABLE_CLEAN;
+	atomic_store(&c->image_kept, (head.flags & TABLE_KEPT) != 0);
+	atomic_store(&c->log_unsure, (head.flags & TABLE_UNSURE) != 0);
+	c->log_from = head.log_from;
 	if (head.clock > atomic_load(&c->clock))
 		atomic_store(&c->clock, head.clock);
 	c->nonce = head.image;
@@ -434,7 +471,17 @@ static int spill(struct thermo *c, struct cold_writer **writer, const struct res
 	return rc;
 }
 
-static int block_in(struct thermo *c, const char *block, const struct image_block *head,
+/* Is it to be brought back? After a crash only what the log needs: durable, and not in cold. */
+static bool wanted(struct thermo *c, const struct image_record *r, bool crashed)
+{
+	const struct thermo_space *space = &c->space[r->space];
+	if (atomic_load(&space->state) != SPACE_OPEN)
+		return false; /* dropped in its last moments */
+	return !crashed || (space->durable && !(r->flags & RECORD_CLEAN) &&
+			    r->seq >= cold_space_below(c->cold, r->space));
+}
+
+static int block_in(struct thermo *c, const char *block, const struct image_block *head, bool crashed,
 		    struct cold_writer **writer)
 {
 	size_t at = 0;
@@ -451,8 +498,10 @@ static int block_in(struct thermo *c, const char *block, const struct image_bloc
 			return -EILSEQ;
 		const char *key = block + at;
 		at += r.key_len + r.value_len;
-		if (atomic_load(&c->space[r.space].state) != SPACE_OPEN)
-			continue; /* dropped in its last moments */
+		if (!wanted(c, &r, crashed))
+			continue;
+		if (crashed && atomic_load(&c->clock) <= r.seq)
+			atomic_store(&c->clock, r.seq + 1);
 		struct restore restore = {
 			.key = key,
 			.value = key + r.key_len,
@@ -461,7 +510,9 @@ static int block_in(struct thermo *c, const char *block, const struct image_bloc
 			.seq = r.seq,
 			.expires_ms = r.expires_ms,
 			.space = r.space,
-			.flags = r.flags,
+			/* What of it had reached cold by the crash is not known. */
+			.flags = (uint8_t)(r.flags | (crashed ? RECORD_SHADOWING : 0u)),
+			.logged = c->space[r.space].durable && !(r.flags & RECORD_CLEAN),
 			.tier = r.tier,
 			.queue = r.queue,
 			.counter = r.counter,
@@ -475,7 +526,8 @@ static int block_in(struct thermo *c, const char *block, const struct image_bloc
 	return at == head->bytes ? 0 : -EILSEQ;
 }
 
-static int blocks_in(struct thermo *c, struct in_file *f, char *block, struct cold_writer **writer)
+static int blocks_in(struct thermo *c, struct in_file *f, char *block, bool crashed,
+		     struct cold_writer **writer)
 {
 	uint64_t total = 0;
 	for (;;) {
@@ -491,14 +543,14 @@ static int blocks_in(struct thermo *c, struct in_file *f, char *block, struct co
 		if (rc == 0 && XXH3_64bits(block, head.bytes) != head.xxh3)
 			rc = -EILSEQ;
 		if (rc == 0)
-			rc = block_in(c, block, &head, writer);
+			rc = block_in(c, block, &head, crashed, writer);
 		if (rc)
 			return rc;
 		total += head.records;
 	}
 }
 
-int image_load(struct thermo *c, struct thermo_error *error)
+int image_load(struct thermo *c, bool crashed, struct thermo_error *error)
 {
 	struct image_head head;
 	struct in_file f = {.at = 0};
@@ -522,11 +574,12 @@ int image_load(struct thermo *c, struct thermo_error *error)
 		goto done;
 	rc = -EILSEQ;
 	if (head.magic != IMAGE_MAGIC || head.record_bytes != sizeof(struct image_record) ||
-	    head.image != c->nonce)
+	    (head.image != c->nonce && !(crashed && head.image == c->nonce + 1)))
 		goto done;
+	c->nonce = head.image; /* a close that did not get as far as the table has written a later one */
 	rc = -EPROTO;
 	if (head.version == FORMAT_VERSION)
-		rc = blocks_in(c, &f, block, &writer);
+		rc = blocks_in(c, &f, block, crashed, &writer);
 	if (rc == 0 && writer)
 		rc = cold_writer_publish(&writer);
 done:

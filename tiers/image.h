@@ -11,14 +11,14 @@
 
 #include "tiers/engine.h"
 
-/* Durable on return. clean: the image beside it is complete. */
+/* Durable on return; any thread. clean: the image beside it is complete. */
 int image_save_table(struct thermo *c, bool clean, struct thermo_error *error);
 /* Reads the table; *clean says how the last process ended (true for a new directory). */
 int image_load_table(struct thermo *c, bool *clean, struct thermo_error *error);
 /* Writes every record of the memory tiers; nothing else runs. */
 int image_save(struct thermo *c, struct thermo_error *error);
-/* Brings them back, -ENOENT if there is no image. Nothing else runs. */
-int image_load(struct thermo *c, struct thermo_error *error);
+/* Brings them back, -ENOENT if there is no image. Nothing else runs. crashed: only what belongs to the log. */
+int image_load(struct thermo *c, bool crashed, struct thermo_error *error);
 void image_remove(struct thermo *c);
 
 #endif

@@ -97,7 +97,7 @@ static int give(struct thermo_iter *it, struct thermo_item *item, const struct v
 		return -ENOMEM;
 	memcpy(it->item, v->key, v->key_len);
 	if (value_len)
-		memcpy(it->item + v->key_len, v->value, value_len);
+		record_copy(it->item + v->key_len, v->value, value_len);
 	*item = (struct thermo_item){
 		.key = it->item,
 		.key_len = v->key_len,
@@ -113,6 +113,20 @@ static int give(struct thermo_iter *it, struct thermo_item *item, const struct v
 		item->value_len = head.len;
 	}
 	return THERMO_OK;
+}
+
+/* A record in memory, which may be overwritten meanwhile. */
+static int give_whole(struct thermo_iter *it, struct thermo_item *item, const struct found *f,
+		      struct view *v)
+{
+	const struct segment *s = place_segment(it->cache, f->place);
+	for (;;) {
+		int rc = give(it, item, v, (enum thermo_tier)place_tier(f->place),
+			      record_seq_of(s, f->record, v->head));
+		if (rc != THERMO_OK || record_is_still(f->record, v->head))
+			return rc;
+		record_view(f->record, v);
+	}
 }
 
 /* What memory holds of the key: THERMO_OK (given), THERMO_MISS (nothing), THERMO_CONFLICT (a tombstone, or
@@ -135,8 +149,7 @@ static int from_memory(struct thermo_iter *it, const void *bytes, size_t len,
 		else if (unless_old && s->opened <= it->began)
 			rc = THERMO_BUSY;
 		else
-			rc = give(it, item, &v, (enum thermo_tier)place_tier(f.place),
-				  record_seq(s, f.record));
+			rc = give_whole(it, item, &f, &v);
 	}
 	epoch_exit();
 	return rc;

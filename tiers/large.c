@@ -5,6 +5,8 @@
  * replaced, so a reader that has a head finds its chunks, or an evicted one (a miss), never another
  * value's bytes.
  */
+#include "tiers/durable.h"
+#include "tiers/image.h"
 #include "tiers/request.h"
 
 #include <errno.h>
@@ -19,12 +21,80 @@ static struct key chunk_key(const struct thermo_space *space, const struct large
 	return key_make(space, bytes, LARGE_CHUNK_KEY, 1);
 }
 
-void large_forget(struct thermo *c, const struct key *key, const struct large_head *head)
+/* Chunks of a value that is not reachable any more, still to be deleted. */
+struct forgotten {
+	struct large_head head;
+	uint32_t chunk; /* the next one */
+	uint8_t space;
+	struct forgotten *next;
+};
+
+/* From f->chunk on. false: there is no room for a tombstone just now. */
+static bool delete_chunks(struct thermo *c, struct forgotten *f, bool hurried)
 {
 	char bytes[LARGE_CHUNK_KEY];
-	for (uint32_t i = 0; i < head->chunks; i++) {
-		struct write w = {.key = chunk_key(&c->space[key->space], head, i, bytes)};
-		write_tombstone(c, &w); /* a chunk that stays costs room until it is evicted */
+	for (; f->chunk < f->head.chunks; f->chunk++) {
+		struct write w = {
+			.key = chunk_key(&c->space[f->space], &f->head, f->chunk, bytes),
+			.hurried = hurried,
+		};
+		int rc = write_tombstone(c, &w);
+		/* The space is gone, and they with it; or it takes no more, and they cost room. */
+		if (rc == -ENOENT || rc == -EROFS || rc == -EIO)
+			return true;
+		if (rc != THERMO_OK)
+			return false;
+	}
+	return true;
+}
+
+static void put_off(struct thermo *c, struct forgotten *f)
+{
+	pthread_mutex_lock(&c->lock);
+	f->next = c->forgotten;
+	c->forgotten = f;
+	pthread_mutex_unlock(&c->lock);
+}
+
+void large_forget(struct thermo *c, const struct key *key, const struct large_head *head)
+{
+	struct forgotten now = {.head = *head, .space = key->space};
+	if (delete_chunks(c, &now, false))
+		return;
+	struct forgotten *later = heap_alloc(c->heap, sizeof(*later));
+	if (!later)
+		return; /* they cost room from now on */
+	*later = now;
+	put_off(c, later);
+}
+
+bool large_forget_more(struct thermo *c)
+{
+	pthread_mutex_lock(&c->lock);
+	bool room = c->pool[THERMO_HOT].free.count >
+		    c->reserve[THERMO_HOT] + cache_margin(c, THERMO_HOT);
+	struct forgotten *f = room ? c->forgotten : NULL;
+	if (f)
+		c->forgotten = f->next;
+	pthread_mutex_unlock(&c->lock);
+	if (!f)
+		return false;
+	/* Not waiting: it is the migrator who makes the room. */
+	uint32_t before = f->chunk;
+	bool done = delete_chunks(c, f, true), did = done || f->chunk != before;
+	if (done)
+		heap_free(c->heap, f);
+	else
+		put_off(c, f);
+	return did;
+}
+
+void large_close(struct thermo *c)
+{
+	while (c->forgotten) {
+		struct forgotten *f = c->forgotten;
+		c->forgotten = f->next;
+		heap_free(c->heap, f);
 	}
 }
 
@@ -42,7 +112,7 @@ struct cold_get large_chunks(struct thermo *c, uint8_t space, const struct large
 }
 
 static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_head *head,
-		      uint64_t expires_ms)
+		      const struct write *whole)
 {
 	char bytes[LARGE_CHUNK_KEY];
 	for (uint32_t i = 0; i < head->chunks; i++) {
@@ -52,7 +122,9 @@ static int put_chunks(struct thermo *c, struct thermo_request *r, struct large_h
 			.key = chunk_key(r->space, head, i, bytes),
 			.value = (const char *)r->value + offset,
 			.value_len = (uint32_t)(left < head->chunk_bytes ? left : head->chunk_bytes),
-			.expires_ms = expires_ms,
+			.expires_ms = whole->expires_ms,
+			.admitted = true,
+			.queue = whole->queue,
 		};
 		int rc = write_record(c, &w);
 		if (rc != THERMO_OK) {
@@ -117,9 +189,17 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 	};
 	struct large_head old;
 	bool replaced = false;
-	atomic_store(&r->space->has_large, 1);
+	int rc = THERMO_OK;
 	request_knows(c, &w, get, stripe);
-	int rc = put_chunks(c, r, &head, w.expires_ms);
+	if (!atomic_exchange(&r->space->has_large, 1) && r->space->durable)
+		rc = image_save_table(c, false, NULL); /* a crash must not forget it */
+	/* Chunks have new names: it is the value's key that is known, or not, for all of them. */
+	w.admitted = true;
+	w.queue = (uint8_t)write_admit(c, &w.key, sizeof(head));
+	if (rc == THERMO_OK)
+		rc = put_chunks(c, r, &head, &w);
+	else
+		head.chunks = 0;
 	if (rc == THERMO_OK)
 		rc = put_head(c, &w, get, &old, &replaced);
 	if (rc != THERMO_OK)
@@ -128,6 +208,7 @@ int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get 
 		r->version = w.version;
 	if (rc == THERMO_OK) {
 		counter_add(&cache_shard(c)->puts, 1);
+		durable_logged(r, &w);
 		if (replaced)
 			large_forget(c, &w.key, &old);
 	}
@@ -143,14 +224,16 @@ struct piece {
 	uint32_t offset, len; /* in the chunk */
 };
 
-static bool memory_piece(struct thermo *c, const struct piece *p, int16_t *tier)
+/* THERMO_OK, THERMO_MISS (it was deleted: what cold has of it does not count), or LOOKUP_ABSENT. */
+static int memory_piece(struct thermo *c, const struct piece *p, int16_t *tier)
 {
 	struct found f;
 	struct view v;
-	bool ok = false;
+	int rc = LOOKUP_ABSENT;
 	epoch_enter();
 	if (c->lookup->find(c, &p->identity, &f)) {
 		record_view(f.record, &v);
+		rc = THERMO_MISS;
 		if (!(v.flags & RECORD_TOMBSTONE) && v.value_len >= p->offset + p->len) {
 			if (place_tier(f.place) == THERMO_WARM)
 				provider_access(c->warm, p->len);
@@ -164,11 +247,11 @@ static bool memory_piece(struct thermo *c, const struct piece *p, int16_t *tier)
 				memory_order_relaxed);
 			if (*tier < (int16_t)place_tier(f.place))
 				*tier = (int16_t)place_tier(f.place);
-			ok = true;
+			rc = THERMO_OK;
 		}
 	}
 	epoch_exit();
-	return ok;
+	return rc;
 }
 
 static int cold_pieces(struct thermo *c, struct piece *pieces, unsigned n)
@@ -229,9 +312,10 @@ int large_get(struct thermo *c, struct thermo_request *r, const struct large_hea
 		uint64_t rest = head->chunk_bytes - p->offset;
 		p->len = (uint32_t)(rest < want - done ? rest : want - done);
 		done += p->len;
-		if (!memory_piece(c, p, &r->tier)) {
-			if (!c->cold)
-				return THERMO_MISS;
+		int here = memory_piece(c, p, &r->tier);
+		if (here == THERMO_MISS || (here == LOOKUP_ABSENT && !c->cold))
+			return THERMO_MISS;
+		if (here == LOOKUP_ABSENT) {
 			p->identity.bytes = p->key;
 			r->tier = THERMO_COLD;
 			n++;

@@ -9,6 +9,7 @@
  * Runs are written in batches: scanning begins while room is left (`high`), a run is published when it is
  * big enough or when free segments get few (`low`).
  */
+#include "tiers/durable.h"
 #include "tiers/reclaim.h"
 
 #include <errno.h>
@@ -16,7 +17,14 @@
 #include <time.h>
 
 #define SLICE_RECORDS 512
+#define HELP_RECORDS 64      /* of a slice, for who finds no room ... */
+#define HELP_NS (MS / 4)     /* ... and how long he goes on with them */
+#define SAMPLE_BUCKETS 1024
+#define PLACE_IN_VAIN (UINT64_C(8) << 20) /* bytes of segments, before the next count of heat */
 #define MS UINT64_C(1000000)
+
+/* Somebody found no room in DRAM. */
+enum { WANTED_NOT, WANTED_FOR_USE, WANTED_FOR_HINT };
 
 static bool epoch_is_passed(uint64_t epoch)
 {
@@ -33,14 +41,6 @@ static uint32_t segments_target(const struct pool *pool)
 static uint32_t level_low(const struct thermo *c, unsigned tier)
 {
 	return c->reserve[tier] + cache_margin(c, tier);
-}
-
-static uint32_t level_high(const struct thermo *c, unsigned tier)
-{
-	uint32_t batch = 0;
-	if (c->cold)
-		batch = (uint32_t)(c->reclaim->writer_bytes >> c->pool[tier].segment_shift);
-	return level_low(c, tier) + batch;
 }
 
 /* Free, or free when readers have moved on; what refs hold in limbo may stay for long and does not count. */
@@ -65,11 +65,23 @@ static bool warm_has_room(const struct thermo *c)
 
 /* ---- Which segment, under lock ---- */
 
+static uint64_t share_most(const struct thermo *c, const struct thermo_space *space, unsigned tier)
+{
+	uint64_t most = (uint64_t)segments_target(&c->pool[tier]) *
+			space->options.max_percent[tier] / 100;
+	return space->options.max_percent[tier] >= 100 ? UINT64_MAX : most ? most : 1;
+}
+
 static bool over_share(const struct thermo *c, const struct thermo_space *space, unsigned tier)
 {
-	uint64_t all = segments_target(&c->pool[tier]);
-	uint64_t most = all * space->options.max_percent[tier] / 100;
-	return space->options.max_percent[tier] < 100 && space->segments[tier] > (most ? most : 1);
+	return space->segments[tier] > share_most(c, space, tier);
+}
+
+void migrate_share(const struct thermo *c, struct thermo_space *space, unsigned tier)
+{
+	atomic_store_explicit(&space->full[tier],
+			      space->segments[tier] >= share_most(c, space, tier),
+			      memory_order_relaxed);
 }
 
 static bool protected_share(const struct thermo *c, const struct segment *s)
@@ -82,7 +94,7 @@ static bool protected_share(const struct thermo *c, const struct segment *s)
 static struct segment *oldest(const struct thermo *c, unsigned tier, unsigned queue)
 {
 	struct segment *s = c->queue[tier][queue].head;
-	for (unsigned steps = 0; s && steps < 256; s = s->next, steps++)
+	for (; s; s = s->next) /* the first one, but for spaces with a least share */
 		if (!protected_share(c, s) && epoch_passed(s->sealed_epoch))
 			return s;
 	return NULL;
@@ -125,6 +137,56 @@ static void seal_closing(struct thermo *c, unsigned tier)
 	}
 }
 
+static bool pinned(const struct segment *s, uint64_t upto)
+{
+	return atomic_load_explicit(&s->log_file, memory_order_relaxed) <= upto;
+}
+
+/* Seals lanes and outputs that need one of these log files; pinned: one is left that is not being emptied. */
+static bool seal_pinned(struct thermo *c, uint64_t upto)
+{
+	bool any = false;
+	for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
+		struct thermo_space *space = &c->space[id];
+		if (atomic_load(&space->state) == SPACE_NONE || !space->durable)
+			continue;
+		struct segment **out = &space->out[0][0];
+		for (unsigned i = 0; i < MEMORY_TIERS * OUTS; i++)
+			if (out[i] && pinned(out[i], upto)) {
+				segment_seal(c, out[i]);
+				out[i] = NULL;
+				any = true;
+			}
+		struct lane *lanes = &space->lane[0][0][0][0];
+		for (unsigned i = 0; i < LANES_ALL; i++) {
+			struct segment *s = atomic_load(&lanes[i].open);
+			if (!s || !pinned(s, upto))
+				continue;
+			atomic_store(&lanes[i].open, NULL);
+			segment_seal(c, s);
+			any = true;
+		}
+	}
+	return any;
+}
+
+/* The log is to lose its oldest files: a segment that needs one of them. *left: there is one. */
+static struct segment *choose_pinned(struct thermo *c, enum reclaim_mode *mode, uint64_t upto, bool *left)
+{
+	*left = seal_pinned(c, upto);
+	*mode = RECLAIM_FLUSH;
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+		for (unsigned queue = 0; queue < QUEUES; queue++)
+			for (struct segment *s = c->queue[tier][queue].head; s; s = s->next) {
+				if (!pinned(s, upto))
+					continue;
+				*left = true;
+				if (epoch_passed(s->sealed_epoch))
+					return s;
+			}
+	return NULL;
+}
+
 static struct segment *choose_closing(struct thermo *c, enum reclaim_mode *mode)
 {
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
@@ -141,14 +203,17 @@ static struct segment *choose_closing(struct thermo *c, enum reclaim_mode *mode)
 	return NULL;
 }
 
+/* Over its share of DRAM, a space moves on to warm if there is room for it. */
 static struct segment *choose_over_share(struct thermo *c, enum reclaim_mode *mode)
 {
-	*mode = RECLAIM_EVICT;
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
 		for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
 			struct thermo_space *space = &c->space[id];
 			if (atomic_load(&space->state) == SPACE_NONE || !over_share(c, space, tier))
 				continue;
+			bool moves = tier == THERMO_HOT && warm_has_room(c) &&
+				     !atomic_load(&space->full[THERMO_WARM]);
+			*mode = moves ? RECLAIM_DEMOTE : RECLAIM_EVICT;
 			for (unsigned queue = 0; queue < QUEUES; queue++)
 				for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
 					if (s->space == id && epoch_passed(s->sealed_epoch))
@@ -189,33 +254,112 @@ static struct segment *choose_eviction(struct thermo *c, enum reclaim_mode *mode
 	return small;
 }
 
-/* While warm has room, what is new goes there once DRAM is full: DRAM's records have to earn their place
- * only against those that do. */
-static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
+/* As the simulator does: small has its share of DRAM, and there is made room for it; main, and what small
+ * has beyond its share, take what lies idle; the rest is warm. Where the tier that is aimed at has no
+ * room, writers take the other one. */
+void migrate_aim(struct thermo *c)
 {
-	uint32_t soon = free_soon(c, THERMO_HOT);
-	bool full = soon < level_high(c, THERMO_HOT), room = warm_has_room(c);
-	atomic_store_explicit(&c->filling_warm, full && room, memory_order_relaxed);
-	if (!full || (room && soon >= level_low(c, THERMO_HOT)))
+	uint8_t small = THERMO_HOT, main = THERMO_HOT;
+	if (c->pool[THERMO_WARM].extents_target) {
+		uint64_t hot_main = queue_bytes(c, THERMO_HOT, POLICY_MAIN);
+		uint64_t hot_small = queue_bytes(c, THERMO_HOT, POLICY_SMALL);
+		uint64_t small_hot = policy_small_hot(
+			c->policy, hot_main + queue_bytes(c, THERMO_WARM, POLICY_MAIN));
+		uint64_t hot = (uint64_t)segments_target(&c->pool[THERMO_HOT])
+			       << c->pool[THERMO_HOT].segment_shift;
+		bool idle = free_or_limbo(&c->pool[THERMO_HOT]) > level_low(c, THERMO_HOT);
+		if (hot_small >= policy_small_target(c->policy) &&
+		    (!idle || hot_small >= small_hot))
+			small = THERMO_WARM;
+		if (!idle || hot_main + small_hot >= hot)
+			main = THERMO_WARM;
+	}
+	atomic_store_explicit(&c->aim[POLICY_SMALL], small, memory_order_relaxed);
+	atomic_store_explicit(&c->aim[POLICY_MAIN], main, memory_order_relaxed);
+}
+
+/* The next segment of DRAM to look through for what has not earned its place: of small if it has more than
+ * its share, else of main; round and round, since what stays keeps its birth. */
+static struct segment *choose_placement(struct thermo *c)
+{
+	struct reclaim *r = c->reclaim;
+	struct segment *first = NULL;
+	if (r->futile >= PLACE_IN_VAIN || !policy_threshold(c->policy))
 		return NULL;
-	if (!room)
-		return choose_eviction(c, mode);
+	unsigned queue = queue_bytes(c, THERMO_HOT, POLICY_SMALL) > policy_small_target(c->policy)
+				 ? POLICY_SMALL
+				 : POLICY_MAIN;
+	for (struct segment *s = c->queue[THERMO_HOT][queue].head; s; s = s->next) {
+		if (protected_share(c, s) || !epoch_passed(s->sealed_epoch))
+			continue;
+		if (s->born > r->placed[queue]) {
+			r->placed[queue] = s->born;
+			return s;
+		}
+		first = first ? first : s;
+	}
+	r->placed[queue] = first ? first->born : 0;
+	return first;
+}
+
+/* A hint is worth more than what has been in DRAM the longest. */
+static struct segment *choose_demotion(struct thermo *c)
+{
 	struct segment *small = oldest(c, THERMO_HOT, POLICY_SMALL);
 	struct segment *main = oldest(c, THERMO_HOT, POLICY_MAIN);
-	uint64_t main_bytes = queue_bytes(c, THERMO_HOT, POLICY_MAIN) +
-			      queue_bytes(c, THERMO_WARM, POLICY_MAIN);
+	if (small && main)
+		return queue_bytes(c, THERMO_HOT, POLICY_SMALL) > policy_small_target(c->policy)
+			       ? small
+			       : main;
+	return small ? small : main;
+}
+
+/* When the tiers together are short of room, something is evicted. When only DRAM is, and somebody wants it,
+ * something of it moves to warm. */
+static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
+{
+	uint64_t soon = 0, need = c->cold ? c->reclaim->writer_bytes : 0;
+	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
+		if (!c->pool[tier].extents_target)
+			continue;
+		soon += (uint64_t)free_soon(c, tier) << c->pool[tier].segment_shift;
+		need += (uint64_t)level_low(c, tier) << c->pool[tier].segment_shift;
+	}
+	migrate_aim(c);
+	if (soon <= need)
+		return choose_eviction(c, mode);
+	if (free_soon(c, THERMO_HOT) >= level_low(c, THERMO_HOT)) {
+		atomic_store(&c->dram_wanted, WANTED_NOT);
+		return NULL;
+	}
+	unsigned wanted = atomic_load(&c->dram_wanted);
+	if (queue_bytes(c, THERMO_HOT, POLICY_SMALL) < policy_small_target(c->policy) && !wanted)
+		wanted = WANTED_FOR_USE;
+	if (!wanted || !warm_has_room(c))
+		return NULL;
 	*mode = RECLAIM_PLACE;
-	if (small && (!main || queue_bytes(c, THERMO_HOT, POLICY_SMALL) >
-				       policy_small_hot(c->policy, main_bytes)))
-		return small;
-	return main ? main : small;
+	struct segment *s = choose_placement(c);
+	if (!s && wanted == WANTED_FOR_HINT) {
+		*mode = RECLAIM_DEMOTE;
+		s = choose_demotion(c);
+	}
+	return s;
+}
+
+static bool cold_refuses(const struct thermo *c)
+{
+	return atomic_load(&c->cold_failed) && monotonic_ns() < c->reclaim->cold_retry;
 }
 
 static bool begin_next(struct thermo *c)
 {
 	enum reclaim_mode mode = RECLAIM_EVICT;
+	uint64_t upto;
+	bool left, wants = durable_wants(c, &upto) && !cold_refuses(c);
 	pthread_mutex_lock(&c->lock);
-	struct segment *s = choose_closing(c, &mode);
+	struct segment *s = wants ? choose_pinned(c, &mode, upto, &left) : NULL;
+	if (!s)
+		s = choose_closing(c, &mode);
 	if (!s)
 		s = choose_over_share(c, &mode);
 	if (!s)
@@ -258,7 +402,13 @@ static bool publish_due(struct thermo *c)
 	if (writer_full(c))
 		return true;
 	bool due = false;
+	uint64_t upto;
+	bool wants = durable_wants(c, &upto), left;
 	pthread_mutex_lock(&c->lock);
+	if (wants) { /* the log waits for this run, once all that it needs is in it */
+		enum reclaim_mode mode;
+		due = !choose_pinned(c, &mode, upto, &left) && !left;
+	}
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
 		const struct pool *pool = &c->pool[tier];
 		if (r->coming[tier] && (pool->extents_present > pool->extents_target ||
@@ -270,12 +420,12 @@ static bool publish_due(struct thermo *c)
 }
 
 /* One slice, under migrate_lock. true: something was done. */
-static bool slice(struct thermo *c, bool may_publish)
+static bool slice(struct thermo *c, unsigned records, bool may_publish)
 {
 	struct reclaim *r = c->reclaim;
 	bool did = free_limbo(c);
 	if (r->victim) {
-		reclaim_continue(c, SLICE_RECORDS);
+		reclaim_continue(c, records);
 		free_limbo(c);
 		return true;
 	}
@@ -333,13 +483,39 @@ static uint64_t mean_bytes(struct thermo *c)
 	return records && bytes ? bytes / records + 1 : 64;
 }
 
-/* Looks at the counters of part of the index, as much as there was traffic; a whole pass gives the
- * populations that the placement threshold is computed from. */
+/* What was counted, scaled up to all records, makes the placement threshold. */
+static void report_population(struct thermo *c)
+{
+	struct reclaim *r = c->reclaim;
+	uint64_t seen = 0;
+	for (unsigned i = 0; i < 16; i++)
+		seen += r->population[i];
+	double bytes = (double)mean_bytes(c) * (double)index_records(c->index);
+	for (unsigned i = 0; i < 16 && seen; i++)
+		r->population[i] = (uint64_t)((double)r->population[i] / (double)seen * bytes);
+	policy_population(c->policy, r->population);
+	r->futile = 0;
+}
+
+static void count_anew(struct reclaim *r)
+{
+	memset(r->population, 0, sizeof(r->population));
+	r->counted = 0;
+}
+
+/* Looks at the counters of part of the index, as much as there was traffic. The index is in the order of
+ * hashes, so every eighth of it is a fair sample. */
 static void sweep(struct thermo *c, bool idle)
 {
 	struct reclaim *r = c->reclaim;
 	uint64_t now = accesses(c), fresh = now - r->accesses_last;
 	uint64_t buckets = index_buckets(c->index);
+	uint64_t sample = buckets / 8 > SAMPLE_BUCKETS ? buckets / 8 : SAMPLE_BUCKETS;
+	uint64_t most = idle ? 65536 : 8192;
+	if (!fresh && policy_threshold(c->policy))
+		return;
+	if (!fresh) /* DRAM may have filled up without a hit */
+		fresh = index_records(c->index) / 8;
 	if (!fresh)
 		return;
 	r->accesses_last = now;
@@ -347,34 +523,33 @@ static void sweep(struct thermo *c, bool idle)
 	if (policy_epoch(c->policy) !=
 	    atomic_load_explicit(&c->heat_epoch, memory_order_relaxed)) {
 		cache_heat(c);
-		memset(r->population, 0, sizeof(r->population)); /* a pass is of one epoch */
-		r->sweep_cursor = 0;
+		count_anew(r); /* a sample is of one epoch */
 	}
-	uint64_t n = fresh / 4 + 16;
-	uint64_t most = idle ? 65536 : 8192;
 	struct sweep context = {c, r->population};
-	for (n = n < most ? n : most; n; n -= n < 64 ? n : 64) {
-		uint64_t before = r->sweep_cursor;
+	for (uint64_t n = fresh + 16 < most ? fresh + 16 : most; n; n -= n < 64 ? n : 64) {
 		epoch_enter();
 		index_sweep(c->index, &r->sweep_cursor, n < 64 ? (unsigned)n : 64, sweep_visit,
 			    &context);
 		epoch_exit();
-		if (r->sweep_cursor > before && r->sweep_cursor < buckets)
-			continue;
-		uint64_t mean = mean_bytes(c);
-		for (unsigned i = 0; i < 16; i++)
-			r->population[i] *= mean;
-		policy_population(c->policy, r->population);
-		memset(r->population, 0, sizeof(r->population));
-		break;
+		r->counted += n < 64 ? n : 64;
+		if (r->counted >= sample) {
+			report_population(c);
+			count_anew(r);
+		}
 	}
 }
 
-void migrate_candidate(struct thermo *c, uint64_t hash)
+void migrate_candidate(struct candidates *to, uint64_t hash)
 {
-	uint32_t head = atomic_load_explicit(&c->ring_head, memory_order_relaxed);
-	atomic_store_explicit(&c->ring[head % RING], hash, memory_order_relaxed);
-	atomic_store_explicit(&c->ring_head, head + 1, memory_order_relaxed); /* lossy */
+	uint32_t head = atomic_load_explicit(&to->head, memory_order_relaxed);
+	atomic_store_explicit(&to->hash[head % RING], hash, memory_order_relaxed);
+	atomic_store_explicit(&to->head, head + 1, memory_order_relaxed); /* lossy */
+}
+
+uint32_t migrate_hints_waiting(const struct thermo *c)
+{
+	return atomic_load_explicit(&c->hinted.head, memory_order_relaxed) -
+	       atomic_load_explicit(&c->hinted.tail, memory_order_relaxed);
 }
 
 static bool move_allowed(struct thermo *c, uint64_t bytes)
@@ -395,27 +570,53 @@ static bool move_allowed(struct thermo *c, uint64_t bytes)
 	return true;
 }
 
-static bool promote_candidates(struct thermo *c)
+/* For new records, under lock. */
+static bool has_room(const struct thermo *c, unsigned tier)
 {
-	struct reclaim *r = c->reclaim;
-	uint32_t head = atomic_load_explicit(&c->ring_head, memory_order_relaxed);
+	return c->pool[tier].free.count > c->reserve[tier];
+}
+
+/* true: nobody wanted that much yet. */
+static bool want_dram(struct thermo *c, uint32_t what_for)
+{
+	bool more = atomic_load_explicit(&c->dram_wanted, memory_order_relaxed) < what_for;
+	if (more)
+		atomic_store_explicit(&c->dram_wanted, what_for, memory_order_relaxed);
+	return more;
+}
+
+static bool dram_has_room(struct thermo *c)
+{
+	pthread_mutex_lock(&c->lock);
+	bool room = has_room(c, THERMO_HOT);
+	pthread_mutex_unlock(&c->lock);
+	return room;
+}
+
+/* As far as there is room and budget. */
+static bool promote_candidates(struct thermo *c, struct candidates *from, bool hinted)
+{
+	uint32_t head = atomic_load_explicit(&from->head, memory_order_relaxed);
+	uint32_t tail = atomic_load_explicit(&from->tail, memory_order_relaxed);
 	bool did = false;
-	if (head - r->ring_tail > RING)
-		r->ring_tail = head - RING;
-	uint64_t mean = r->ring_tail != head ? mean_bytes(c) : 0;
-	for (unsigned n = 0; r->ring_tail != head && n < 256; n++) {
-		uint64_t hash = atomic_exchange_explicit(&c->ring[r->ring_tail % RING], 0,
-							 memory_order_relaxed);
-		pthread_mutex_lock(&c->lock);
-		bool room = c->pool[THERMO_HOT].free.count > c->reserve[THERMO_HOT];
-		pthread_mutex_unlock(&c->lock);
-		if (!room || !move_allowed(c, mean))
+	if (head - tail > RING)
+		tail = head - RING;
+	uint64_t mean = tail != head ? mean_bytes(c) : 0;
+	for (unsigned n = 0; tail != head && n < 256; n++) {
+		if (!dram_has_room(c)) {
+			/* Worth another round; if that finds nothing to move, it is not worth the next. */
+			did |= want_dram(c, hinted ? WANTED_FOR_HINT : WANTED_FOR_USE) && hinted;
 			break;
-		r->ring_tail++;
+		}
+		if (!move_allowed(c, mean))
+			break;
+		uint64_t hash = atomic_exchange_explicit(&from->hash[tail++ % RING], 0,
+							 memory_order_relaxed);
 		if (hash)
-			reclaim_promote(c, hash);
+			reclaim_promote(c, hash, hinted);
 		did = true;
 	}
+	atomic_store_explicit(&from->tail, tail, memory_order_relaxed);
 	return did;
 }
 
@@ -449,22 +650,27 @@ static bool round_of_work(struct thermo *c)
 {
 	bool did = false;
 	uint64_t until = monotonic_ns() + 5 * MS;
+	write_tick(c);
 	pthread_mutex_lock(&c->migrate_lock);
 	balance_dram(c);
-	while (slice(c, true)) {
+	while (slice(c, SLICE_RECORDS, true)) {
 		did = true;
 		if (monotonic_ns() > until)
 			break;
 	}
 	sweep(c, !did);
-	did |= promote_candidates(c);
+	did |= promote_candidates(c, &c->hinted, true);
+	did |= promote_candidates(c, &c->earned, false);
 	pthread_mutex_unlock(&c->migrate_lock);
-	return did;
+	return durable_trim(c) || did;
 }
 
 int migrate_work(struct thermo *c)
 {
 	bool did = round_of_work(c);
+	if (c->log && log_started(c->log) && !c->options.background_threads)
+		did |= log_work(c->log);
+	did |= large_forget_more(c);
 	if (c->cold && cold_work(c->cold) == THERMO_OK)
 		did = true;
 	return did ? THERMO_OK : THERMO_MISS;
@@ -480,19 +686,54 @@ static void timed_wait(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ns
 	pthread_cond_timedwait(cond, mutex, &t);
 }
 
-bool migrate_make_room(struct thermo *c, uint32_t beyond, uint64_t deadline)
+/* under lock */
+static bool room_made(const struct thermo *c, bool in_dram, bool margin)
 {
-	uint32_t least = c->reserve[THERMO_HOT] + beyond;
+	for (unsigned tier = 0; tier < (in_dram ? 1u : MEMORY_TIERS); tier++)
+		if (c->pool[tier].free.count > c->reserve[tier] + (margin ? cache_margin(c, tier) : 0))
+			return true;
+	return false;
+}
+
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* What a caller did for others, in CPU time: what he waited for is counted elsewhere. */
+static void helped(struct thermo *c, uint64_t began)
+{
+	uint64_t ns = thread_cpu_ns() - began;
+	uint64_t most = atomic_load_explicit(&c->help_max_ns, memory_order_relaxed);
+	while (most < ns && !atomic_compare_exchange_weak(&c->help_max_ns, &most, ns))
+		;
+}
+
+/* Slices by the caller, under migrate_lock. true: there is room; *did: there was something to do. */
+static bool help_migrate(struct thermo *c, bool in_dram, bool margin, bool *did)
+{
+	uint64_t began = thread_cpu_ns(), until = monotonic_ns() + HELP_NS;
+	bool room = false;
+	*did = true;
+	while (*did && !room && monotonic_ns() < until) {
+		if (in_dram)
+			want_dram(c, WANTED_FOR_HINT);
+		*did = slice(c, HELP_RECORDS, in_dram && !c->threads);
+		pthread_mutex_lock(&c->lock);
+		room = room_made(c, in_dram, margin);
+		pthread_mutex_unlock(&c->lock);
+	}
+	helped(c, began);
+	return room;
+}
+
+bool migrate_make_room(struct thermo *c, bool in_dram, bool margin, uint64_t deadline)
+{
 	migrate_kick(c);
 	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
-		uint64_t until = monotonic_ns() + MS / 2;
-		bool did = true, room = false;
-		while (did && !room && monotonic_ns() < until) {
-			did = slice(c, false);
-			pthread_mutex_lock(&c->lock);
-			room = c->pool[THERMO_HOT].free.count > least;
-			pthread_mutex_unlock(&c->lock);
-		}
+		bool did, room = help_migrate(c, in_dram, margin, &did);
 		pthread_mutex_unlock(&c->migrate_lock);
 		if (room)
 			return true;
@@ -503,8 +744,7 @@ bool migrate_make_room(struct thermo *c, uint32_t beyond, uint64_t deadline)
 	if (now >= deadline)
 		return false;
 	pthread_mutex_lock(&c->lock);
-	bool room = c->pool[THERMO_HOT].free.count > least;
-	if (!room)
+	if (!room_made(c, in_dram, margin))
 		timed_wait(&c->room, &c->lock, deadline - now < MS ? deadline - now : MS);
 	pthread_mutex_unlock(&c->lock);
 	return true;
@@ -517,14 +757,35 @@ bool migrate_make_memory(struct thermo *c, uint64_t deadline)
 	atomic_store(&c->starved, 1);
 	migrate_kick(c);
 	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
-		uint64_t until = monotonic_ns() + MS / 2;
+		uint64_t began = thread_cpu_ns(), until = monotonic_ns() + HELP_NS;
 		balance_dram(c);
-		while (slice(c, false) && monotonic_ns() < until)
+		while (slice(c, HELP_RECORDS, false) && monotonic_ns() < until)
 			;
+		helped(c, began);
 		pthread_mutex_unlock(&c->migrate_lock);
 	}
 	struct timespec t = {0, 50000};
 	nanosleep(&t, NULL);
+	return true;
+}
+
+bool migrate_make_log_room(struct thermo *c, uint64_t deadline)
+{
+	uint64_t now = monotonic_ns();
+	if (now >= deadline)
+		return false;
+	migrate_kick(c);
+	if (pthread_mutex_trylock(&c->migrate_lock) == 0) {
+		uint64_t began = thread_cpu_ns();
+		while (slice(c, HELP_RECORDS, !c->threads) && monotonic_ns() < now + HELP_NS)
+			;
+		helped(c, began);
+		pthread_mutex_unlock(&c->migrate_lock);
+	}
+	if (!durable_trim(c)) {
+		struct timespec t = {0, 100000};
+		nanosleep(&t, NULL);
+	}
 	return true;
 }
 
@@ -534,7 +795,7 @@ void migrate_kick(struct thermo *c)
 		return;
 	pthread_mutex_lock(&c->wake_lock);
 	c->kicked = true;
-	pthread_cond_signal(&c->wake);
+	pthread_cond_broadcast(&c->wake); /* the migrator is not the only one who waits */
 	pthread_mutex_unlock(&c->wake_lock);
 }
 
@@ -549,6 +810,7 @@ static void *background(void *argument)
 	for (;;) {
 		atomic_store_explicit(&c->hungry, 0, memory_order_relaxed);
 		bool did = first && round_of_work(c);
+		did |= first && large_forget_more(c);
 		/* Alone, compaction waits while somebody waits for room. */
 		bool compact = !first || (alone && !atomic_load(&c->hungry));
 		if (c->cold && compact && cold_work(c->cold) == THERMO_OK)
@@ -703,6 +965,8 @@ static bool purge_one(struct thermo *c, struct thermo_space *space)
 		reclaim_continue(c, SLICE_RECORDS);
 	if (r->scanned.head && reclaim_publish(c) != THERMO_OK && r->scanned.head)
 		return false;
+	if (r->victim) /* another thread began one during the publication */
+		return true;
 	pthread_mutex_lock(&c->lock);
 	struct segment *found = NULL;
 	for (unsigned tier = 0; tier < MEMORY_TIERS && !found; tier++)

@@ -25,6 +25,7 @@ void thermo_space_options_init(struct thermo_space_options *o)
 {
 	memset(o, 0, sizeof(*o));
 	o->size = sizeof(*o);
+	o->sync_ms = 10;
 	memset(o->max_percent, 100, sizeof(o->max_percent));
 }
 
@@ -88,6 +89,7 @@ static const struct field {
 	{"warm", WARM, 0},
 	{"warm_max", SIZE, offsetof(struct thermo_options, warm_max_bytes)},
 	{"cold", COLD, 0},
+	{"log", SIZE, offsetof(struct thermo_options, log_bytes)},
 	{"policy", TEXT, offsetof(struct thermo_options, policy)},
 	{"io", TEXT, offsetof(struct thermo_options, io)},
 	{"heap", TEXT, offsetof(struct thermo_options, heap)},

@@ -18,7 +18,7 @@
 #define DECAY_PERCENT 500u  /* accesses an epoch, per 100 resident objects */
 #define DECAY_MIN 1024u     /* accesses an epoch, at least */
 #define SMALL_USES 2u       /* that take a record from small to main */
-#define HYSTERESIS 128u     /* 1/256 of a frequency, to either side of the threshold */
+#define HYSTERESIS 256u     /* 1/256 of a frequency, above the threshold, to come to DRAM */
 #define COST_UNITS_PER_OBJECT 64u
 #define CLASSES (POLICY_FREQUENCY_MAX + 1)
 
@@ -193,7 +193,7 @@ enum thermo_tier policy_place(const struct policy *p, uint8_t counter, uint64_t 
 	uint32_t threshold = load(p->threshold), hysteresis = load(p->hysteresis);
 	uint32_t score = policy_frequency(counter, policy_epoch(p)) * 256 + (hash >> 44 & 0xff);
 	if (now == THERMO_HOT)
-		return score + hysteresis >= threshold ? THERMO_HOT : THERMO_WARM;
+		return score >= threshold ? THERMO_HOT : THERMO_WARM;
 	return score >= threshold + hysteresis ? THERMO_HOT : THERMO_WARM;
 }
 

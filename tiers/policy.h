@@ -195,6 +195,16 @@ uint64_t policy_ghost_objects(const struct policy *policy);
 enum thermo_tier policy_place(const struct policy *policy, uint8_t counter, uint64_t hash,
 			      enum thermo_tier now);
 
+/* The byte of a record that will be asked for soon: as if it had been used often enough for DRAM. */
+static inline uint8_t policy_hinted(const struct policy *policy, uint8_t counter)
+{
+	uint32_t epoch = policy_epoch(policy);
+	uint32_t threshold = atomic_load_explicit(&policy->threshold, memory_order_relaxed);
+	unsigned earns = (threshold + 255) / 256, frequency = policy_frequency(counter, epoch);
+	earns = earns < POLICY_FREQUENCY_MAX ? earns : POLICY_FREQUENCY_MAX;
+	return policy_counter(policy_reuse(counter), frequency > earns ? frequency : earns, epoch);
+}
+
 /* Cost of the main queue's records by present frequency (of all of them, or of a fair sample scaled
  * up): recomputes the threshold. Call a few times an epoch. */
 void policy_population(struct policy *policy, const uint64_t cost_by_frequency[16]);

@@ -6,23 +6,24 @@
  */
 #include "tiers/reclaim.h"
 
+#include "tiers/durable.h"
+
 #include <errno.h>
 
 #define GROUP 16 /* records whose buckets are prefetched together */
+#define SLICE_BYTES (256u << 10)
 
 struct live {
 	const char *record;
 	struct view view;
 	uint64_t place, hash;
+	bool in_run; /* it may be: a copy shadows it */
 };
 
 /* The clock passes everything in the segment before any of it is unlinked. */
 static void clock_pass(struct thermo *c, const struct segment *s)
 {
-	uint64_t clock = atomic_load(&c->clock);
-	uint64_t least = atomic_load(&s->max_seq) + 1;
-	while (clock < least && !atomic_compare_exchange_weak(&c->clock, &clock, least))
-		;
+	clock_reach(c, atomic_load(&s->max_seq) + 1);
 }
 
 void reclaim_begin(struct thermo *c, struct segment *victim, enum reclaim_mode mode)
@@ -46,6 +47,7 @@ static void retire(struct thermo *c, struct segment *s)
 	uint64_t epoch = epoch_advance();
 	pthread_mutex_lock(&c->lock);
 	c->space[s->space].segments[s->tier]--;
+	migrate_share(c, &c->space[s->space], s->tier);
 	pool_retire(&c->pool[s->tier], s, epoch);
 	pthread_mutex_unlock(&c->lock);
 }
@@ -91,20 +93,22 @@ static char *output_reserve(struct thermo *c, struct thermo_space *space, unsign
 	return segment_start(pool, s) + used;
 }
 
-/* Copies a record and, if the index still points to it, lets it point to the copy. */
-static bool copy_record(struct thermo *c, const struct live *live, unsigned tier, enum out out,
-			uint8_t counter)
+enum copied { COPIED_NOT, COPIED, COPIED_STALE };
+
+/* COPIED_NOT: no room. COPIED_STALE: it was overwritten meanwhile, the copy is dead. */
+static enum copied copy_version(struct thermo *c, const struct live *live, unsigned tier, enum out out,
+				uint8_t counter)
 {
 	const struct view *v = &live->view;
 	struct segment *from = place_segment(c, live->place), *to_segment;
-	uint64_t seq = record_seq(from, live->record);
+	uint64_t seq = record_seq_of(from, live->record, v->head);
 	uint32_t plain = v->bytes;
 	bool expires = v->flags & RECORD_EXPIRES;
 	if (!v->wide)
 		plain = record_bytes(v->key_len, v->value_len, true, expires); /* at the most */
 	char *to = output_reserve(c, &c->space[v->space], tier, out, plain, &to_segment);
 	if (!to)
-		return false;
+		return COPIED_NOT;
 	bool wide = seq < to_segment->base_seq || seq - to_segment->base_seq >= RECORD_DELTA_MAX;
 	uint32_t bytes = record_bytes(v->key_len, v->value_len, wide, expires);
 	if (bytes < plain) /* give back what a full sequence number would have taken */
@@ -112,7 +116,7 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 	uint64_t delta = wide ? RECORD_DELTA_MAX : seq - to_segment->base_seq;
 	uint64_t head = (v->head & ((UINT64_C(1) << HEAD_DELTA_SHIFT) - 1)) |
 			delta << HEAD_DELTA_SHIFT;
-	if (c->cold && atomic_load(&from->shadowing))
+	if (c->cold && (live->in_run || atomic_load(&from->shadowing)))
 		head |= (uint64_t)RECORD_SHADOWING << HEAD_FLAGS_SHIFT;
 	char *at = to;
 	memcpy(at, &head, 8);
@@ -125,8 +129,10 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 		memcpy(at, &v->expires_ms, 8);
 		at += 8;
 	}
-	memcpy(at, v->key, v->key_len + v->value_len);
+	record_copy(at, v->key, v->key_len + v->value_len);
 	segment_note(to_segment, seq, v->expires_ms);
+	if (!(v->flags & RECORD_CLEAN))
+		segment_pin_log(to_segment, atomic_load(&from->log_file));
 	uint64_t place = place_make(tier, (uint64_t)(to - c->base[tier]));
 
 	struct key key = {
@@ -140,14 +146,17 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 	struct found f;
 	struct bucket *home = index_lock(c->index, live->hash);
 	bool moved = c->lookup->find(c, &key, &f) && f.place == live->place;
-	if (moved) {
+	bool stale = moved && record_head(live->record) != v->head;
+	if (moved && !stale) {
 		index_replace(f.at, place);
 		atomic_store_explicit(&f.at.bucket->counter[f.at.slot], counter,
 				      memory_order_relaxed);
 	}
 	index_unlock(home);
+	if (stale)
+		return COPIED_STALE;
 	if (!moved)
-		return true; /* overwritten meanwhile: the copy is dead */
+		return COPIED; /* another record stands for the key by now: the copy is dead */
 	if (tier == THERMO_WARM && from->tier == THERMO_HOT) {
 		atomic_fetch_add_explicit(&c->demoted, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&c->demoted_bytes, bytes, memory_order_relaxed);
@@ -155,7 +164,19 @@ static bool copy_record(struct thermo *c, const struct live *live, unsigned tier
 		atomic_fetch_add_explicit(&c->promoted, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&c->promoted_bytes, bytes, memory_order_relaxed);
 	}
-	return true;
+	return COPIED;
+}
+
+/* Copies a record and, if the index still points to it, lets it point to the copy. Its segment is
+ * SCANNING, or in warm: hardly any writer can still be at it, so this ends. */
+static bool copy_record(struct thermo *c, const struct live *from, unsigned tier, enum out out,
+			uint8_t counter)
+{
+	struct live live = *from;
+	enum copied copied;
+	while ((copied = copy_version(c, &live, tier, out, counter)) == COPIED_STALE)
+		record_view(live.record, &live.view);
+	return copied == COPIED;
 }
 
 /* Copies to the tier that is wanted, else to the other. */
@@ -185,6 +206,8 @@ static bool unlink_record(struct thermo *c, const struct live *live)
 	struct bucket *home = index_lock(c->index, live->hash);
 	bool mine = c->lookup->find(c, &key, &f) && f.place == live->place;
 	if (mine) {
+		/* It may have been overwritten after clock_pass. */
+		clock_reach(c, record_seq(place_segment(c, live->place), live->record) + 1);
 		stripe_bump(c, live->hash); /* first: who misses the entry sees it */
 		index_remove(c->index, home, f.at);
 	}
@@ -312,7 +335,9 @@ static bool keep_or_leave(struct thermo *c, const struct live *live, uint8_t cou
 		to = (unsigned)policy_place(c->policy, counter, live->hash,
 					      (enum thermo_tier)tier);
 		out = OUT_MAIN_KEPT;
-	} else if (r->fruitless >= 4 && r->mode == RECLAIM_PLACE) {
+	} else if (r->mode == RECLAIM_FLUSH) {
+		keep = keep && (live->view.flags & RECORD_CLEAN);
+	} else if (r->mode == RECLAIM_DEMOTE) {
 		to = THERMO_WARM;
 	} else if (r->mode == RECLAIM_PLACE) {
 		to = (unsigned)policy_place(c->policy, counter, live->hash, THERMO_HOT);
@@ -339,9 +364,10 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 	const struct pool *pool = &c->pool[s->tier];
 	const char *start = segment_start(pool, s);
 	unsigned n = 0;
-	while (n < most && r->offset < pool->segment_bytes) {
+	uint32_t from = r->offset;
+	while (n < most && r->offset < pool->segment_bytes && r->offset - from < SLICE_BYTES) {
 		const char *record = start + r->offset;
-		if (load64(record) == 0) {
+		if (record_head_now(record) == 0) {
 			r->offset = pool->segment_bytes;
 			break;
 		}
@@ -349,6 +375,7 @@ static unsigned gather(struct thermo *c, struct live *group, unsigned most)
 		record_view(record, &live->view);
 		live->record = record;
 		live->place = place_make(s->tier, (uint64_t)(record - pool->base));
+		live->in_run = false;
 		r->offset += live->view.bytes;
 		check(r->offset <= pool->segment_bytes);
 		if (live->view.space != s->space)
@@ -384,7 +411,10 @@ static void finish(struct thermo *c)
 	struct reclaim *r = c->reclaim;
 	struct segment *s = r->victim;
 	r->victim = NULL;
-	r->fruitless = r->freed_bytes < c->pool[s->tier].segment_bytes / 8 ? r->fruitless + 1 : 0;
+	if (r->mode == RECLAIM_PLACE)
+		r->futile = r->freed_bytes < c->pool[s->tier].segment_bytes / 8
+				    ? r->futile + c->pool[s->tier].segment_bytes
+				    : 0;
 	if (r->dirty) {
 		segment_list_append(&r->scanned, s);
 		r->coming[s->tier]++;
@@ -400,7 +430,9 @@ bool reclaim_continue(struct thermo *c, unsigned records)
 {
 	struct reclaim *r = c->reclaim;
 	struct live group[GROUP];
-	while (r->offset < c->pool[r->victim->tier].segment_bytes && records) {
+	uint32_t from = r->offset;
+	while (r->offset < c->pool[r->victim->tier].segment_bytes && records &&
+	       r->offset - from < SLICE_BYTES) {
 		epoch_enter();
 		unsigned n = gather(c, group, GROUP);
 		for (unsigned i = 0; i < n; i++) {
@@ -424,7 +456,7 @@ bool reclaim_continue(struct thermo *c, unsigned records)
 
 /* ---- Promotion ---- */
 
-void reclaim_promote(struct thermo *c, uint64_t hash)
+void reclaim_promote(struct thermo *c, uint64_t hash, bool hinted)
 {
 	struct live live;
 	uint8_t counter = 0;
@@ -437,22 +469,32 @@ void reclaim_promote(struct thermo *c, uint64_t hash)
 			live.place = index_place(b, slot);
 			if (live.place == INDEX_NOWHERE || place_tier(live.place) != THERMO_WARM)
 				continue;
-			/* Not what may be in a run by now: its copy would not know that it shadows that. */
-			if (atomic_load(&place_segment(c, live.place)->state) == SEGMENT_SCANNING)
+			bool leaving = atomic_load(&place_segment(c, live.place)->state) ==
+				       SEGMENT_SCANNING;
+			if (leaving && !hinted)
 				continue;
 			live.record = place_record(c, live.place);
 			record_view(live.record, &live.view);
+			live.in_run = leaving;
 			live.hash = key_hash(live.view.space, live.view.key, live.view.key_len,
 					     (live.view.flags & RECORD_CHUNK) != 0);
 			counter = atomic_load_explicit(&b->counter[slot], memory_order_relaxed);
 			is = live.hash == hash;
 		}
 	}
-	if (is && !expired(c, &live.view)) {
-		unsigned queue = place_segment(c, live.place)->queue;
-		copy_record(c, &live, THERMO_HOT,
-			    queue == POLICY_SMALL ? OUT_SMALL : OUT_MAIN_KEPT, counter);
+	/* What is still on probation stays; what is past it would be copied to main sooner or later. */
+	bool small = is && place_segment(c, live.place)->queue == POLICY_SMALL;
+	uint8_t next = counter;
+	enum out out = OUT_MAIN_KEPT;
+	if (small && policy_scan(c->policy, POLICY_SMALL, counter, &next) != POLICY_KEEP) {
+		out = OUT_SMALL;
+		next = counter;
+		is = is && hinted;
 	}
+	if (hinted)
+		next = policy_hinted(c->policy, next);
+	if (is && !expired(c, &live.view))
+		copy_record(c, &live, THERMO_HOT, out, next);
 	epoch_exit();
 }
 
@@ -501,6 +543,8 @@ int reclaim_restore(struct thermo *c, const struct restore *from)
 	memcpy(at, from->key, from->key_len);
 	memcpy(at + from->key_len, from->value, from->value_len);
 	segment_note(segment, from->seq, from->expires_ms);
+	if (from->logged)
+		segment_pin_log(segment, 0); /* the image */
 	uint64_t hash = key_hash(from->space, from->key, from->key_len,
 				 (from->flags & RECORD_CHUNK) != 0);
 	struct index_slot slot;
@@ -538,8 +582,8 @@ static void unlink_segment(struct thermo *c, struct segment *s)
 	const struct pool *pool = &c->pool[s->tier];
 	const char *start = segment_start(pool, s);
 	uint32_t offset = 0;
-	while (offset < pool->segment_bytes && load64(start + offset)) {
-		struct live live;
+	while (offset < pool->segment_bytes && record_head_now(start + offset)) {
+		struct live live = {0};
 		record_view(start + offset, &live.view);
 		live.record = start + offset;
 		live.place = place_make(s->tier, (uint64_t)(live.record - pool->base));
@@ -568,7 +612,9 @@ int reclaim_publish(struct thermo *c)
 	r->publishing = true;
 	pthread_mutex_unlock(&c->migrate_lock);
 
-	int rc = cold_writer_publish(&writer);
+	int rc = durable_before_publish(c);
+	if (rc == 0)
+		rc = cold_writer_publish(&writer);
 
 	pthread_mutex_lock(&c->migrate_lock);
 	r->publishing = false;

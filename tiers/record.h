@@ -6,8 +6,9 @@
  *
  *   head:  0..9 key length - 1   10..28 value length   29..36 space   37..42 flags   43..63 seq delta
  *
- * A record's bytes do not change once its place is in the index. Its sequence number is the segment's
- * base plus the delta, or stands in full (a wide record) where that does not fit.
+ * Its sequence number is the segment's base plus the delta, or stands in full (a wide record) where that
+ * does not fit. Once its place is in the index a record's bytes do not change, with one exception: see
+ * "Overwriting in place" in overwrite.h.
  */
 #ifndef TIERS_RECORD_H
 #define TIERS_RECORD_H
@@ -18,8 +19,10 @@
 #include <string.h>
 
 #define RECORD_VALUE_MAX (256u << 10)
-/* Deltas are below this; as a delta it says that the record is wide: one bit tells, the highest. */
+/* Deltas are below this. As a delta it says that the record is wide, and the one above it that the record
+ * is not, and is being overwritten: one bit, the highest, tells that it is one of the two. */
 #define RECORD_DELTA_MAX (UINT64_C(1) << 20)
+#define RECORD_DELTA_BUSY (RECORD_DELTA_MAX + 1)
 
 enum record_flag {
 	RECORD_TOMBSTONE = 1 << 0,
@@ -35,6 +38,9 @@ enum record_flag {
 #define HEAD_SPACE_SHIFT 29
 #define HEAD_FLAGS_SHIFT 37
 #define HEAD_DELTA_SHIFT 43
+#define HEAD_DELTA_BITS (~UINT64_C(0) << HEAD_DELTA_SHIFT)
+#define HEAD_BUSY (RECORD_DELTA_BUSY << HEAD_DELTA_SHIFT)
+#define HEAD_WIDE (RECORD_DELTA_MAX << HEAD_DELTA_SHIFT)
 /* What of the head is the key's identity: key length, space, RECORD_CHUNK. */
 #define HEAD_IDENTITY                                                                              \
 	((UINT64_C(0x3ff) << HEAD_KEY_SHIFT) | (UINT64_C(0xff) << HEAD_SPACE_SHIFT) |              \

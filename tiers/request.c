@@ -3,13 +3,14 @@
  * What each operation does with what memory knows (begin) and with what a cold read brought (finish).
  * See request.h for the course of a request; runner.c has many of them under way.
  */
+#include "tiers/durable.h"
 #include "tiers/request.h"
 
 #include <errno.h>
 
 int request_check(const struct thermo_request *r)
 {
-	if (!r->space)
+	if (!r->space || r->sync > THERMO_SYNCED_WITHIN)
 		return -EINVAL;
 	if (cache_forked(r->space->cache))
 		return -ECHILD;
@@ -63,9 +64,10 @@ void request_knows(struct thermo *c, struct write *w, const struct cold_get *get
 	w->cold_live = cold_live(c, get);
 }
 
-/* Brings a cold record up, clean, if nothing has happened to its key since. Never waits. */
+/* Brings a cold record up, clean, if nothing has happened to its key since. Waits for room only if it is
+ * hinted, and until then. */
 static void promote(struct thermo *c, const struct key *key, const struct cold_get *get,
-		    uint32_t stripe)
+		    uint32_t stripe, uint64_t hinted)
 {
 	struct write w = {
 		.key = *key,
@@ -74,6 +76,7 @@ static void promote(struct thermo *c, const struct key *key, const struct cold_g
 		.flags = get->record.flags & COLD_HEAD ? RECORD_HEAD : 0,
 		.expires_ms = get->record.expires_ms,
 		.promote = true,
+		.hinted = hinted,
 	};
 	request_knows(c, &w, get, stripe);
 	if (record_bytes(key->len, w.value_len, true, true) > c->pool[THERMO_HOT].segment_bytes)
@@ -179,7 +182,7 @@ static int finish_get(struct thermo *c, struct thermo_request *r, const struct c
 		if (get->record.value_len != sizeof(head))
 			return cold_error(c, -EILSEQ);
 		memcpy(&head, get->record.value, sizeof(head));
-		promote(c, &key, get, stripe);
+		promote(c, &key, get, stripe, 0);
 		int rc = large_get(c, r, &head);
 		if (rc == THERMO_MISS)
 			return head_replaced(c, &key, &head, &stripe) ? REQUEST_AGAIN : count_miss(c);
@@ -195,8 +198,17 @@ static int finish_get(struct thermo *c, struct thermo_request *r, const struct c
 		memcpy(r->value, (const char *)get->record.value + r->offset, n);
 	r->value_len = len;
 	counter_add(&cache_shard(c)->cold_hits, 1);
-	promote(c, &key, get, stripe);
+	promote(c, &key, get, stripe, 0);
 	return n == left ? THERMO_OK : THERMO_TRUNCATED;
+}
+
+static int finish_hint(struct thermo *c, struct thermo_request *r, const struct cold_get *get,
+		       uint32_t stripe)
+{
+	struct key key = request_key(r);
+	if (get->status == THERMO_OK && cold_live(c, get))
+		promote(c, &key, get, stripe, r->offset);
+	return get->status;
 }
 
 /* ---- get_ref ---- */
@@ -207,6 +219,8 @@ static int pin(struct thermo *c, const struct key *key, struct thermo_ref *ref)
 	struct view v;
 	int rc = LOOKUP_ABSENT;
 	epoch_enter();
+	/* Under the bucket's lock: whoever would overwrite the record in place sees the pin, or is done. */
+	struct bucket *home = index_lock(c->index, key->hash);
 	if (!c->lookup->find(c, key, &f))
 		goto leave;
 	record_view(f.record, &v);
@@ -239,6 +253,7 @@ static int pin(struct thermo *c, const struct key *key, struct thermo_ref *ref)
 	counter_add(&cache_shard(c)->hits[segment->tier], 1);
 	rc = THERMO_OK;
 leave:
+	index_unlock(home);
 	epoch_exit();
 	return rc;
 }
@@ -275,14 +290,14 @@ static int finish_ref(struct thermo *c, struct thermo_request *r, const struct c
 		return cold_error(c, get->status);
 	if (get->record.flags & COLD_HEAD)
 		return -EFBIG;
-	promote(c, &key, get, stripe);
+	promote(c, &key, get, stripe, 0);
 	int rc = pin(c, &key, r->value);
 	if (rc != LOOKUP_ABSENT)
 		return rc;
 	/* No room in DRAM for it just now, or its key moved on: once more, a few times. */
 	if (++r->_state > 64)
 		return THERMO_BUSY;
-	migrate_make_room(c, 0, monotonic_ns() + 1000000);
+	migrate_make_room(c, false, false, monotonic_ns() + 1000000);
 	return REQUEST_AGAIN;
 }
 
@@ -335,6 +350,7 @@ static int store(struct thermo *c, struct thermo_request *r, const struct cold_g
 		r->version = w.version;
 	if (rc == THERMO_OK) {
 		counter_add(&shard->puts, 1);
+		durable_logged(r, &w);
 		if (request_replaced(&w, get, &old))
 			large_forget(c, &w.key, &old);
 	} else if (rc == THERMO_CONFLICT) {
@@ -394,6 +410,8 @@ static int erase(struct thermo *c, struct thermo_request *r, const struct write 
 	}
 	if (rc[0] < 0 || rc[1] < 0)
 		return rc[0] < 0 ? rc[0] : rc[1];
+	if (rc[0] == THERMO_OK && rc[1] == THERMO_OK && r->space->durable)
+		return durable_forget(c, time_left(began, r->ttl_ms));
 	return rc[0] == THERMO_OK ? rc[1] : rc[0];
 }
 
@@ -414,6 +432,7 @@ static int discard(struct thermo *c, struct thermo_request *r, const struct cold
 	if (rc != THERMO_OK)
 		return rc;
 	counter_add(&cache_shard(c)->deletes, 1);
+	durable_logged(r, &w);
 	bool large = request_replaced(&w, get, &old);
 	if (large)
 		large_forget(c, &w.key, &old);
@@ -483,8 +502,10 @@ static int retouch(struct thermo *c, struct thermo_request *r, const struct view
 			large_forget(c, &w.key, &head);
 		return REQUEST_AGAIN;
 	}
-	if (rc == THERMO_OK)
+	if (rc == THERMO_OK) {
 		r->version = w.version;
+		durable_logged(r, &w);
+	}
 	return rc;
 }
 
@@ -506,9 +527,13 @@ static int begin_touch(struct thermo *c, struct thermo_request *r)
 			copy = heap_alloc(c->heap, v.value_len + 1);
 		}
 		if (copy) {
-			memcpy(copy, v.value, v.value_len);
+			record_copy(copy, v.value, v.value_len);
+			while (!record_is_still(f.record, v.head)) { /* as long as it was */
+				record_view(f.record, &v);
+				record_copy(copy, v.value, v.value_len);
+			}
 			v.value = copy;
-			version = record_seq(place_segment(c, f.place), f.record);
+			version = record_seq_of(place_segment(c, f.place), f.record, v.head);
 		}
 	} else if (!c->cold) {
 		rc = THERMO_MISS;
@@ -657,6 +682,8 @@ int request_finish(struct thermo *c, struct thermo_request *r, const struct cold
 		return finish_exists(c, r, get);
 	case THERMO_OP_GET_REF:
 		return finish_ref(c, r, get, stripe);
+	case OP_HINT:
+		return finish_hint(c, r, get, stripe);
 	default:
 		return -EINVAL;
 	}

@@ -16,6 +16,8 @@
 #include "tiers/engine.h"
 
 enum { REQUEST_COLD = 96, REQUEST_AGAIN = 97 };
+/* Brings what is cold to DRAM, waiting for room until `offset` (monotonic ns); only ever begun as cold. */
+enum { OP_HINT = 255 };
 
 struct flight {
 	struct cold_get get;
@@ -77,7 +79,7 @@ int large_get(struct thermo *c, struct thermo_request *request, const struct lar
 /* Lets the chunks live as long as the head is to. OK, MISS (a chunk was evicted), BUSY, or an error. */
 int large_touch(struct thermo *c, struct thermo_request *request, const struct large_head *head,
 		uint64_t expires_ms);
-/* Removes the chunks of a head that is no longer reachable. */
+/* Removes the chunks of a head that is no longer reachable, now or (large_forget_more) when there is room. */
 void large_forget(struct thermo *c, const struct key *key, const struct large_head *head);
 /* All its chunks, as cold_erase_begin wants them. */
 #define LARGE_CHUNK_KEY 20

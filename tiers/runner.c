@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Requests under way, and the synchronous calls built on them. See request.h. */
+#include "tiers/durable.h"
 #include "tiers/request.h"
 
 #include <errno.h>
@@ -102,7 +103,8 @@ void runner_finish(struct runner *r, struct thermo_request *request, int status)
 {
 	request->status = status;
 	request->_next = NULL;
-	request->_private = NULL;
+	if (!(request->_state & REQUEST_LOGGED))
+		request->_private = NULL;
 	if (r->done_tail)
 		r->done_tail->_next = request;
 	else
@@ -158,6 +160,7 @@ static void flight_end(struct runner *r, struct flight *f)
 static void carry_on(struct runner *r, struct flight *f)
 {
 	struct thermo_request *request = f->request;
+	request->_private = NULL; /* the log's from here on */
 	int rc = request_finish(r->cache, request, &f->get, f->stripe);
 	cold_get_release(r->io, &f->get);
 	flight_end(r, f);
@@ -171,16 +174,19 @@ static void carry_on(struct runner *r, struct flight *f)
 
 void runner_start_cold(struct runner *r, struct thermo_request *request)
 {
-	struct flight *f = flight_take(r);
+	/* Counted first, then looked at: whoever drops the space does it the other way round. */
+	atomic_fetch_add(&request->space->calls, 1);
+	bool open = atomic_load(&request->space->state) == SPACE_OPEN;
+	struct flight *f = open ? flight_take(r) : NULL;
 	if (!f) {
-		runner_finish(r, request, -ENOMEM);
+		atomic_fetch_sub(&request->space->calls, 1);
+		runner_finish(r, request, open ? -ENOMEM : -ENOENT);
 		return;
 	}
 	struct key key = key_make(request->space, request->key, request->key_len, 0);
 	f->request = request;
 	request->_private = f;
 	request->status = THERMO_PENDING;
-	atomic_fetch_add(&request->space->calls, 1);
 	f->get.key = request->key;
 	f->get.key_len = request->key_len;
 	f->get.hash = key.hash;
@@ -234,7 +240,7 @@ void runner_wait(struct runner *r, int64_t timeout_ns)
 bool runner_cancel(struct runner *r, struct thermo_request *request)
 {
 	struct flight *f = request->_private;
-	if (!f)
+	if (!f || (request->_state & REQUEST_LOGGED))
 		return false;
 	cold_get_cancel(r->io, &f->get);
 	flight_end(r, f);
@@ -271,8 +277,8 @@ void runner_finish_all(struct runner *r)
 	run_out(r, 0, -1);
 }
 
-/* Carries one request to its end. */
-static int run_one(struct thermo_request *request)
+/* Carries one request to its end, but for what the log has to do. */
+static int run_unlogged(struct thermo_request *request)
 {
 	int rc = request_check(request);
 	if (rc)
@@ -292,6 +298,14 @@ static int run_one(struct thermo_request *request)
 	runner_start_cold(r, request);
 	run_out(r, began, -1);
 	runner_give(r);
+	return request->status;
+}
+
+static int run_one(struct thermo_request *request)
+{
+	request->status = run_unlogged(request);
+	if (unlikely(request->_state & REQUEST_LOGGED))
+		durable_settle(request->space->cache, request, 1);
 	return request->status;
 }
 
@@ -353,9 +367,23 @@ int thermo_get_ref(struct thermo_space *space, const void *key, size_t key_len,
 	return run_one(&r);
 }
 
+/* May a put with this time-to-live overwrite in place: does the new record not expire, and no log hear of it? */
+static inline bool put_plain(const struct thermo_space *space, int64_t ttl_ms)
+{
+	return !space->durable &&
+	       (ttl_ms == THERMO_TTL_NONE ||
+	        (ttl_ms == THERMO_TTL_DEFAULT &&
+		__atomic_load_n(&space->options.ttl_ms, __ATOMIC_RELAXED) <= 0));
+}
+
 int thermo_put(struct thermo_space *space, const void *key, size_t key_len, const void *value,
 	       size_t value_len, int64_t ttl_ms)
 {
+	uint64_t version;
+	if (likely(space && put_plain(space, ttl_ms)) &&
+	    likely(space->cache->lookup->overwrite(space, key, key_len, value, value_len,
+						   &version)))
+		return THERMO_OK;
 	struct thermo_request r = plain(space, THERMO_OP_PUT, key, key_len);
 	r.value = (void *)(uintptr_t)value;
 	r.value_len = value_len;
@@ -464,10 +492,13 @@ static void get_group(struct thermo *c, struct thermo_request **group, unsigned 
 	}
 }
 
-/* A get that request_check would let pass, at less cost; false: ask it. */
+/* A get or put that request_check would let pass, at less cost; false: ask it. */
 static inline bool batch_sound(const struct thermo_request *r)
 {
-	return r->op == THERMO_OP_GET && r->space && r->key && r->value &&
+	return (r->op == THERMO_OP_GET ||
+		(r->op == THERMO_OP_PUT && r->value_len <= OVERWRITE_MOST &&
+		 r->ttl_ms >= THERMO_TTL_DEFAULT)) &&
+	       r->space && r->key && r->value &&
 	       r->key_len - 1 < THERMO_KEY_MAX &&
 	       atomic_load_explicit(&r->space->ready, memory_order_relaxed) ==
 		       atomic_load_explicit(&fork_generation, memory_order_relaxed);
@@ -520,6 +551,42 @@ int thermo_get_batch(struct thermo_request *requests, size_t n, int64_t deadline
 	return THERMO_OK;
 }
 
+/* Overwrites in place as many of the puts as come before the first that cannot be: how many those are. */
+static size_t overwrite_group(struct thermo_request *requests, size_t n)
+{
+	struct thermo_request *group[PROBES];
+	struct probe probes[PROBES];
+	unsigned m = 0;
+	for (; m < PROBES && m < n; m++) {
+		struct thermo_request *r = &requests[m];
+		if (r->status || !put_plain(r->space, r->ttl_ms))
+			break;
+		group[m] = r;
+	}
+	if (!m)
+		return 0;
+	struct thermo *c = requests[0].space->cache;
+	struct epoch_slot *begun = epoch_begin();
+	c->lookup->probe(c, group, m, probes);
+	unsigned done = c->lookup->overwrite_some(c, group, m, probes);
+	epoch_end(begun);
+	for (unsigned i = done; i < m; i++)
+		requests[i].status = 0;
+	return done;
+}
+
+/* One put or deletion of a batch. */
+static int write_one(struct thermo_request *r)
+{
+	if (r->op == THERMO_OP_PUT && put_plain(r->space, r->ttl_ms) &&
+	    r->space->cache->lookup->overwrite(r->space, r->key, r->key_len, r->value, r->value_len,
+					       &r->version))
+		return THERMO_OK;
+	return run_unlogged(r);
+}
+
+#define NEW_KEYS 16 /* after a put that does not overwrite, this many are not probed for it */
+
 static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op op,
 		       int64_t deadline_ns)
 {
@@ -529,7 +596,16 @@ static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op
 	if (rc || !n)
 		return rc;
 	uint64_t began = deadline_ns >= 0 ? monotonic_ns() : 0;
+	struct thermo *logged = NULL; /* some of them wait for its log */
+	size_t probe_from = op == THERMO_OP_PUT ? 0 : n;
 	for (size_t i = 0; i < n; i++) {
+		if (i >= probe_from) {
+			size_t done = overwrite_group(&requests[i], n - i);
+			i += done;
+			probe_from = i + (done ? 1 : NEW_KEYS);
+			if (i == n)
+				break;
+		}
 		struct thermo_request *r = &requests[i];
 		if (i + 8 < n && requests[i + 8].status == 0) {
 			struct thermo_request *ahead = &requests[i + 8];
@@ -541,8 +617,12 @@ static int write_batch(struct thermo_request *requests, size_t n, enum thermo_op
 		if (deadline_ns >= 0 && monotonic_ns() - began > (uint64_t)deadline_ns)
 			r->status = THERMO_PENDING;
 		else
-			r->status = run_one(r);
+			r->status = write_one(r);
+		if (r->_state & REQUEST_LOGGED)
+			logged = r->space->cache;
 	}
+	if (logged)
+		durable_settle(logged, requests, n);
 	return THERMO_OK;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Spaces: named sets of keys. Their table is kept in the cold tier's manifest (see docs/format.md). */
+#include "tiers/durable.h"
 #include "tiers/image.h"
 
 #include <errno.h>
@@ -33,17 +34,21 @@ static bool name_valid(const char *name)
 	return len > 0 && len <= THERMO_SPACE_NAME_MAX;
 }
 
-static int options_check(const struct thermo_space_options *o, struct thermo_error *error)
+static int options_check(const struct thermo *c, const struct thermo_space_options *o,
+			 struct thermo_error *error)
 {
 	unsigned kind = o->kind, durability = o->durability;
 	if (o->size != sizeof(*o))
 		return error_set(error, -EINVAL,
 				 "space options: size is %u, not %zu; use thermo_space_options_init",
 				 o->size, sizeof(*o));
-	if (kind != THERMO_BLOB || durability != THERMO_CACHE)
+	if (kind != THERMO_BLOB || durability > THERMO_DURABLE || o->sync > THERMO_SYNCED_WITHIN)
 		return error_set(error, -EINVAL,
-				 "space options: kind %u with durability %u is not offered", kind,
-				 durability);
+				 "space options: kind %u with durability %u and sync %u is not offered",
+				 kind, durability, o->sync);
+	if (durability == THERMO_DURABLE && !c->cold)
+		return error_set(error, -EINVAL,
+				 "space options: a durable space needs a cold tier; set cold_dir");
 	if (o->ttl_ms < 0)
 		return error_set(error, -EINVAL, "space options: ttl_ms is negative");
 	for (unsigned tier = 0; tier < THERMO_TIERS; tier++)
@@ -74,6 +79,7 @@ static struct thermo_space *space_create(struct thermo *c, const char *name,
 		space_init(c, s, (uint8_t)id);
 		snprintf(s->name, sizeof(s->name), "%s", name);
 		s->options = *options;
+		s->durable = options->durability == THERMO_DURABLE;
 		if (atomic_load(&c->space_high) < id)
 			atomic_store(&c->space_high, id);
 		return s;
@@ -108,11 +114,17 @@ int thermo_space_open(struct thermo *c, const char *name, const struct thermo_sp
 		return error_set(error, -EINVAL, "a space's name has 1 to %u bytes",
 				 THERMO_SPACE_NAME_MAX);
 	thermo_space_options_init(&defaults);
-	int rc = options_check(options ? options : &defaults, error);
+	int rc = options_check(c, options ? options : &defaults, error);
 	if (rc)
 		return rc;
 	bool fresh = false;
 	pthread_mutex_lock(&c->space_lock);
+	if (options && options->durability == THERMO_DURABLE)
+		rc = durable_start(c, error);
+	if (rc) {
+		pthread_mutex_unlock(&c->space_lock);
+		return rc;
+	}
 	pthread_mutex_lock(&c->lock);
 	struct thermo_space *s = space_find(c, name);
 	if (options && !shares_fit(c, s, options))
@@ -124,9 +136,13 @@ int thermo_space_open(struct thermo *c, const char *name, const struct thermo_sp
 		if (!s)
 			rc = error_set(error, -ENOSPC, "there are %u spaces already",
 				       THERMO_SPACES_MAX);
+	} else if (rc == 0 && options && options->durability != s->options.durability) {
+		rc = error_set(error, -EEXIST, "space %s: it is %s, and stays so until it is dropped", name,
+			       s->durable ? "durable" : "a cache");
 	} else if (rc == 0 && options) {
-		/* One kind and one durability so far: what differs can be changed. */
 		s->options = *options;
+		for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
+			migrate_share(c, s, tier);
 	}
 	if (rc == 0 && fresh && s)
 		space_set_state(s, SPACE_OPEN);

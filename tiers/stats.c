@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Statistics: one struct, and the same as JSON from one table of its fields. */
+#include "tiers/cold/log.h"
 #include "tiers/engine.h"
 
 #include <errno.h>
@@ -102,6 +103,7 @@ int thermo_stats(struct thermo *c, struct thermo_stats *out)
 	if (c->cold) {
 		s.buffer_bytes = RELAXED(c->cold_budget.used);
 		cold_stats(c->cold, &s);
+		log_stats(c->log, &s);
 		struct thermo_tier_stats *cold = &s.tier[THERMO_COLD];
 		cold->cap_bytes = c->options.cold_bytes;
 		cold->used_bytes = cold->record_bytes = s.cold_bytes;
@@ -112,6 +114,7 @@ int thermo_stats(struct thermo *c, struct thermo_stats *out)
 		s.wait.bucket[i] = RELAXED(c->wait.bucket[i]);
 		s.wait.count += s.wait.bucket[i];
 	}
+	s.help_max_ns = RELAXED(c->help_max_ns);
 	s.wait.sum = RELAXED(c->wait.sum);
 	s.wait.max = RELAXED(c->wait.max);
 	uint32_t size = out->size < sizeof(s) ? out->size : (uint32_t)sizeof(s);
@@ -136,16 +139,20 @@ static const struct field stat_fields[] = {
 	STAT(version), STAT(gets), STAT(hits), STAT(misses), STAT(lost), STAT(errors), STAT(pending),
 	STAT(puts), STAT(deletes), STAT(conflicts), STAT(busy), STAT(no_space),
 	STAT(dram_cap_bytes), STAT(dram_used_bytes), STAT(index_bytes), STAT(index_records),
-	STAT(index_tombstones), STAT(index_grown), STAT(heap_bytes), STAT(filter_bytes),
+	STAT(index_grown), STAT(heap_bytes), STAT(filter_bytes),
 	STAT(buffer_bytes), STAT(ghost_bytes), STAT(promoted), STAT(demoted), STAT(cold_promoted),
 	STAT(cold_demoted), STAT(cold_clean_dropped), STAT(device_reads), STAT(device_read_bytes),
 	STAT(device_writes), STAT(device_write_bytes), STAT(cold_gets), STAT(cold_hits),
+	STAT(cold_point_reads),
 	STAT(filter_false_positives), STAT(cold_runs), STAT(cold_records), STAT(cold_tombstones),
 	STAT(cold_bytes), STAT(compactions), STAT(compaction_read_bytes),
 	STAT(compaction_write_bytes), STAT(scrub_bytes), STAT(scrub_passes), STAT(scrub_bad_blocks),
-	STAT(scrub_oldest_ms), STAT(put_wait_ns), STAT(stalls), STAT(scan_kept),
+	STAT(scrub_oldest_ms), STAT(put_wait_ns), STAT(stalls), STAT(help_max_ns), STAT(scan_kept),
 	STAT(scan_evicted), STAT(scan_dead), STAT(placement_threshold), STAT(emulated_warm),
 	STAT(uring), STAT(huge_pages), STAT(cold_failed),
+	STAT(log_bytes), STAT(log_appends), STAT(log_append_bytes), STAT(log_writes),
+	STAT(log_write_bytes), STAT(log_syncs), STAT(log_replayed), STAT(log_torn),
+	STAT(log_trimmed), STAT(log_failed),
 };
 
 static const struct field tier_fields[] = {

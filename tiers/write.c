@@ -8,7 +8,7 @@
  * always be walked from its start. A segment is walked only when the epoch of its sealing has passed, and
  * writers hold an epoch from reservation to publication.
  */
-#include "tiers/engine.h"
+#include "tiers/durable.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -58,6 +58,25 @@ void segment_note(struct segment *segment, uint64_t seq, uint64_t expires_ms)
 		;
 }
 
+void clock_reach(struct thermo *c, uint64_t seq)
+{
+	uint64_t clock = atomic_load(&c->clock);
+	while (clock < seq && !atomic_compare_exchange_weak(&c->clock, &clock, seq))
+		;
+}
+
+uint64_t record_head_wait(const char *record)
+{
+	uint64_t head;
+	for (unsigned spins = 0; head_busy(head = record_head_now(record)); spins++) {
+		if (spins > 128)
+			sched_yield();
+		else
+			__builtin_ia32_pause();
+	}
+	return head;
+}
+
 /* ---- Segments, under lock ---- */
 
 static void note_age(struct thermo *c, uint64_t ms)
@@ -73,6 +92,17 @@ static void note_age(struct thermo *c, uint64_t ms)
 	}
 	c->age[c->ages].clock = clock;
 	c->age[c->ages++].ms = ms;
+}
+
+void write_tick(struct thermo *c)
+{
+	uint64_t now = cache_now_ms(c);
+	pthread_mutex_lock(&c->lock);
+	if (c->ages && now >= c->age[c->ages - 1].ms + 1000) {
+		atomic_fetch_add(&c->clock, 1);
+		note_age(c, now);
+	}
+	pthread_mutex_unlock(&c->lock);
 }
 
 struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsigned tier,
@@ -92,6 +122,7 @@ struct segment *segment_begin(struct thermo *c, struct thermo_space *space, unsi
 	s->limbo_epoch = 0;
 	s->sealed_epoch = UINT64_MAX;
 	space->segments[tier]++;
+	migrate_share(c, space, tier);
 	note_age(c, s->born_ms);
 	return s;
 }
@@ -176,11 +207,19 @@ static bool lane_refill(struct thermo *c, struct thermo_space *space, struct lan
 			atomic_store_explicit(&lane->open, s, memory_order_release);
 		}
 	}
-	bool low = c->pool[THERMO_HOT].free.count <= c->reserve[THERMO_HOT] * 2;
+	migrate_aim(c);
+	bool low = c->pool[tier].free.count <= c->reserve[tier] * 2;
 	pthread_mutex_unlock(&c->lock);
 	if (low)
 		migrate_kick(c);
 	return ok;
+}
+
+/* A key that is overwritten all the time has driven the clock so far that new records would soon be wide. */
+static bool segment_stale(const struct thermo *c, const struct segment *s)
+{
+	return atomic_load_explicit(&c->clock, memory_order_relaxed) - s->base_seq >
+	       RECORD_DELTA_MAX / 4 * 3;
 }
 
 /* Few open segments: where the limit is reached, time-to-live classes and threads share. */
@@ -202,9 +241,10 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
 	const uint32_t cap = c->pool[tier].segment_bytes;
 	check(bytes <= cap);
 	struct lane *lane = choose_lane(c, space, tier, queue, &klass);
-	for (;;) {
+	for (bool tried = false;; tried = true) {
 		struct segment *s = atomic_load_explicit(&lane->open, memory_order_acquire);
-		if (likely(s != NULL)) {
+		bool stale = s && !tried && segment_stale(c, s);
+		if (likely(s && !stale)) {
 			uint32_t used = atomic_load_explicit(&s->used, memory_order_relaxed);
 			while (used + bytes <= cap)
 				if (atomic_compare_exchange_weak_explicit(
@@ -214,7 +254,7 @@ char *write_reserve(struct thermo *c, struct thermo_space *space, unsigned tier,
 					return segment_start(&c->pool[tier], s) + used;
 				}
 		}
-		if (!lane_refill(c, space, lane, s, tier, queue, klass, early))
+		if (!lane_refill(c, space, lane, s, tier, queue, klass, early) && !stale)
 			return NULL;
 	}
 }
@@ -276,6 +316,8 @@ static bool must_know(const struct thermo *c, const struct write *w)
 static int permitted(struct thermo *c, struct write *w, const struct standing *old)
 {
 	w->existed = old->live;
+	if (w->replay)
+		return old->in_index && old->seq >= w->cold_seq ? THERMO_CONFLICT : THERMO_OK;
 	if (!w->conditional && !w->promote && (old->in_index || !must_know(c, w)))
 		return THERMO_OK;
 	if (old->in_index) {
@@ -316,6 +358,8 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 	uint64_t seq = w->cold_seq;
 	if (w->promote) {
 		flags |= RECORD_CLEAN;
+	} else if (w->replay) {
+		flags |= shadows(c, w, old) ? RECORD_SHADOWING : 0u;
 	} else {
 		seq = atomic_load_explicit(&c->clock, memory_order_acquire);
 		if (old->in_index && old->seq >= seq)
@@ -326,8 +370,10 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 			flags |= RECORD_SHADOWING;
 	}
 	bool fits = seq >= segment->base_seq && seq - segment->base_seq < RECORD_DELTA_MAX;
-	if (!wide && !fits)
+	if (!wide && !fits) {
+		clock_reach(c, seq);
 		return TRY_WIDE;
+	}
 	uint64_t delta = wide ? RECORD_DELTA_MAX : seq - segment->base_seq;
 	uint64_t head = head_make(w->key.space, w->key.len, w->value_len, flags) |
 			delta << HEAD_DELTA_SHIFT;
@@ -350,7 +396,37 @@ static int publish(struct thermo *c, struct write *w, const struct standing *old
 		return THERMO_OK;
 	}
 	struct index_slot at;
-	return index_insert(c->index, home, w->key.hash, place, policy_fresh(c->policy), &at);
+	uint8_t counter = policy_fresh(c->policy);
+	if (w->hinted)
+		counter = policy_hinted(c->policy, counter);
+	return index_insert(c->index, home, w->key.hash, place, counter, &at);
+}
+
+unsigned write_admit(struct thermo *c, const struct key *key, uint32_t bytes)
+{
+	struct found found;
+	epoch_enter();
+	unsigned queue = c->lookup->find(c, key, &found) ? place_segment(c, found.place)->queue
+							 : policy_admit(c->policy, key->hash, bytes);
+	epoch_exit();
+	return queue;
+}
+
+/* Where a record that is overwritten goes: what writes it anew moves it for nothing. */
+static unsigned place_again(struct thermo *c, const struct found *found, uint64_t hash,
+			    unsigned *queue)
+{
+	unsigned tier = place_tier(found->place);
+	uint8_t next, counter = atomic_load_explicit(&found->at.bucket->counter[found->at.slot],
+						     memory_order_relaxed);
+	*queue = place_segment(c, found->place)->queue;
+	if (*queue == POLICY_SMALL) {
+		if (policy_scan(c->policy, POLICY_SMALL, counter, &next) != POLICY_KEEP)
+			return tier;
+		*queue = POLICY_MAIN;
+	}
+	return c->warm ? (unsigned)policy_place(c->policy, counter, hash, (enum thermo_tier)tier)
+		       : tier;
 }
 
 static int try_write(struct thermo *c, struct thermo_space *space, struct write *w, bool wide,
@@ -360,8 +436,9 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 	struct segment *segment;
 	struct found found;
 	uint32_t bytes = record_bytes(w->key.len, w->value_len, wide, w->expires_ms != 0);
-	unsigned queue;
+	unsigned queue, tier;
 	int rc = TRY_NO_ROOM;
+	bool logs = w->log_bytes || w->log_file;
 
 	epoch_enter();
 	/* Whoever drops the space waits for epochs that began before it was marked. */
@@ -369,17 +446,21 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		rc = -ENOENT;
 		goto leave;
 	}
-	if (c->lookup->find(c, &w->key, &found))
-		queue = place_segment(c, found.place)->queue;
-	else
-		queue = policy_admit(c->policy, w->key.hash, bytes);
+	if (!w->admitted && c->lookup->find(c, &w->key, &found)) {
+		tier = place_again(c, &found, w->key.hash, &queue);
+	} else {
+		queue = w->admitted ? w->queue : policy_admit(c->policy, w->key.hash, bytes);
+		tier = atomic_load_explicit(&c->aim[queue], memory_order_relaxed);
+	}
+	if (unlikely(w->hinted))
+		tier = THERMO_HOT;
+	else if (unlikely(atomic_load_explicit(&space->full[tier], memory_order_relaxed)) &&
+		 c->warm && !atomic_load_explicit(&space->full[tier ^ 1u], memory_order_relaxed))
+		tier ^= 1u;
 	unsigned klass = class_of(c, w->expires_ms);
-	char *to = NULL;
-	if (unlikely(atomic_load_explicit(&c->filling_warm, memory_order_relaxed)) &&
-	    queue == POLICY_SMALL)
-		to = write_reserve(c, space, THERMO_WARM, queue, klass, bytes, early, &segment);
-	if (likely(!to))
-		to = write_reserve(c, space, THERMO_HOT, queue, klass, bytes, early, &segment);
+	char *to = write_reserve(c, space, tier, queue, klass, bytes, early, &segment);
+	if (unlikely(!to) && c->warm && !w->hinted) /* better the other tier than none */
+		to = write_reserve(c, space, tier ^ 1u, queue, klass, bytes, early, &segment);
 	if (!to)
 		goto leave;
 	char *key = to + 8 + 8 * wide;
@@ -398,11 +479,15 @@ static int try_write(struct thermo *c, struct thermo_space *space, struct write 
 		note_replaced(w, &old);
 	if (rc == THERMO_OK)
 		rc = publish(c, w, &old, home, segment, to, wide);
+	if (unlikely(logs) && rc == THERMO_OK)
+		durable_take(c, w, segment);
 	index_unlock(home);
 	if (rc != THERMO_OK)
 		write_dead(to, bytes);
 	else if (!old.in_index)
 		index_grow(c->index, 8);
+	if (unlikely(logs) && rc == THERMO_OK)
+		durable_fill(c, w);
 leave:
 	epoch_exit();
 	return rc;
@@ -421,19 +506,20 @@ static int no_room(struct thermo *c)
 	return THERMO_BUSY;
 }
 
-int write_record(struct thermo *c, struct write *w)
+static int place(struct thermo *c, struct write *w)
 {
 	struct thermo_space *space = &c->space[w->key.space];
 	uint64_t began = 0;
-	bool wide = false, early = true;
+	bool wide = false, again = false, early = true;
 	for (;;) {
 		int rc = try_write(c, space, w, wide, early);
-		if (rc == TRY_WIDE) {
-			wide = true;
+		if (rc == TRY_WIDE) { /* a new segment has another base: but once */
+			wide = again;
+			again = true;
 			continue;
 		}
 		bool wait = rc == TRY_NO_ROOM || rc == -ENOMEM; /* the index waits for the pool too */
-		if (!wait || w->promote) {
+		if (!wait || w->hurried || (w->promote && !w->hinted)) {
 			if (began)
 				cache_waited(c, monotonic_ns() - began);
 			return rc == TRY_NO_ROOM ? THERMO_BUSY : rc;
@@ -447,25 +533,49 @@ int write_record(struct thermo *c, struct write *w)
 			little = little < EARLY_WAIT_NS ? little : EARLY_WAIT_NS;
 			early = now < began + little;
 			if (early)
-				migrate_make_room(c, cache_margin(c, THERMO_HOT), began + little);
+				migrate_make_room(c, w->hinted != 0, true, began + little);
 			continue;
 		}
-		uint64_t deadline = began + wait_ns;
+		uint64_t deadline = w->hinted ? w->hinted : began + wait_ns;
 		if (now >= deadline) {
 			cache_waited(c, now - began);
-			return no_room(c);
+			return w->hinted ? THERMO_BUSY : no_room(c);
 		}
 		if (rc == -ENOMEM)
 			migrate_make_memory(c, deadline);
 		else
-			migrate_make_room(c, 0, deadline);
+			migrate_make_room(c, w->hinted != 0, false, deadline);
 	}
 }
 
-int write_tombstone(struct thermo *c, struct write *w)
+int write_record(struct thermo *c, struct write *w)
+{
+	if (likely(!c->space[w->key.space].durable) || w->promote || w->replay)
+		return place(c, w);
+	int rc = durable_reserve(c, w);
+	if (rc != THERMO_OK)
+		return rc;
+	rc = place(c, w);
+	if (rc != THERMO_OK)
+		durable_cancel(c, w);
+	return rc;
+}
+
+/* Under the bucket's lock, in a durable space: the log has a tombstone, memory needs none. The clock passes it. */
+static void log_tombstone(struct thermo *c, struct write *w, uint64_t old_seq)
+{
+	uint64_t clock = atomic_load(&c->clock), seq;
+	do
+		seq = clock > old_seq ? clock : old_seq + 1;
+	while (!atomic_compare_exchange_weak(&c->clock, &clock, seq + 1));
+	w->version = seq;
+	durable_take(c, w, NULL);
+}
+
+/* What of a deletion is done where it stands. *stays: a tombstone is to be written. */
+static int unlink_standing(struct thermo *c, struct write *w, bool *stays)
 {
 	struct standing old;
-	bool stays = false;
 	int rc = THERMO_OK;
 	epoch_enter();
 	struct bucket *home = index_lock(c->index, w->key.hash);
@@ -484,29 +594,48 @@ int write_tombstone(struct thermo *c, struct write *w)
 		goto done;
 	if (c->cold && (!old.in_index || shadows(c, w, &old)))
 		/* A run on its way holds only keys that are, or were, in the index. */
-		stays = (old.in_index && (atomic_load(&c->demoting) ||
+		*stays = (old.in_index && (atomic_load(&c->demoting) ||
 					  (old.view.flags & RECORD_CLEAN))) ||
 			cold_may_contain(c->cold, w->key.space, w->key.hash);
-	if (!stays && old.in_index) {
+	if (!*stays && old.in_index) {
 		/* The clock passes what is forgotten, so that a later version is greater. */
-		uint64_t clock = atomic_load(&c->clock);
-		while (clock <= old.seq &&
-		       !atomic_compare_exchange_weak(&c->clock, &clock, old.seq + 1))
-			;
+		clock_reach(c, old.seq + 1);
 		note_replaced(w, &old);
+		if (w->log_bytes)
+			log_tombstone(c, w, old.seq);
 		stripe_bump(c, w->key.hash);
 		index_remove(c->index, home, old.found.at);
 	}
 done:
 	index_unlock(home);
 	epoch_exit();
+	return rc;
+}
+
+int write_tombstone(struct thermo *c, struct write *w)
+{
+	bool stays = false, durable = c->space[w->key.space].durable;
+	w->value_len = 0;
+	int rc = durable ? durable_reserve(c, w) : THERMO_OK;
+	if (rc != THERMO_OK)
+		return rc;
+	rc = unlink_standing(c, w, &stays);
+	if (durable && w->logged) {
+		uint64_t seq = w->version;
+		w->flags = RECORD_TOMBSTONE;
+		durable_fill(c, w);
+		w->version = seq;
+	} else if (durable) {
+		durable_cancel(c, w);
+		if (!stays && rc == THERMO_OK)
+			durable_rests(c, w);
+	}
 	if (!stays)
 		return rc;
 	w->conditional = false;
 	w->known_cold &= must_know(c, w); /* else nobody would look whether it is still so */
 	bool existed = w->existed;
 	w->flags = RECORD_TOMBSTONE;
-	w->value_len = 0;
 	w->expires_ms = 0;
 	rc = write_record(c, w);
 	w->existed = existed;

@@ -36,6 +36,7 @@ enum option_id {
 	OPT_NO_CACHE,
 	OPT_FILL_ONLY,
 	OPT_CHURN,
+	OPT_BUSY,
 	OPT_SEED,
 	OPT_HELP,
 };
@@ -62,6 +63,7 @@ static const struct option long_options[] = {
 	{"no-cache", no_argument, NULL, OPT_NO_CACHE},
 	{"fill-only", no_argument, NULL, OPT_FILL_ONLY},
 	{"churn", required_argument, NULL, OPT_CHURN},
+	{"busy", no_argument, NULL, OPT_BUSY},
 	{"seed", required_argument, NULL, OPT_SEED},
 	{"help", no_argument, NULL, OPT_HELP},
 	{NULL, 0, NULL, 0},
@@ -90,6 +92,8 @@ static const char usage[] =
 	"  --no-floor, --no-cache leave these out\n"
 	"  --fill-only            load, report memory an object, and end\n"
 	"  --churn SECONDS        instead: value sizes drift; resident memory against the caps\n"
+	"  --busy                 instead: latencies of gets while the cache migrates, compacts and\n"
+	"                         grows against those when it does not\n"
 	"  --seed N               of the requests (1)\n"
 	"  --json FILE|-          the report as JSON\n";
 
@@ -221,6 +225,9 @@ static int take(int option, struct bench_settings *settings)
 		return COMMAND_OK;
 	case OPT_CHURN:
 		return take_real("--churn", 1, 86400 * 30.0, &settings->churn_seconds);
+	case OPT_BUSY:
+		settings->busy = true;
+		return COMMAND_OK;
 	default:
 		return take_workload(option, settings);
 	}
@@ -245,6 +252,14 @@ static int check_settings(const struct bench_settings *settings)
 		return cli_misuse(COMMAND, "--churn: --peer and --fill-only have no part in it");
 	if (settings->churn_seconds > 0 && !settings->dram_given)
 		return cli_misuse(COMMAND, "--churn: needs --dram, the cap that is to be held");
+	if (settings->busy && (settings->n_peers || settings->fill_only || settings->no_cache ||
+			       settings->churn_seconds > 0))
+		return cli_misuse(COMMAND, "--busy: --peer, --fill-only, --no-cache and --churn "
+					   "have no part in it");
+	if (settings->busy && (!settings->tiers.cold_dir || !settings->tiers.warm_bytes))
+		return cli_misuse(COMMAND, "--busy: needs --warm and --cold, to move records to");
+	if (settings->busy && work->keys < BENCH_BUSY_KEYS)
+		return cli_misuse(COMMAND, "--busy: needs --keys of %u at least", BENCH_BUSY_KEYS);
 	return COMMAND_OK;
 }
 
@@ -298,8 +313,8 @@ static int run(struct bench_settings *settings)
 		if (!json)
 			return COMMAND_FAILED;
 	}
-	if (settings->churn_seconds > 0) {
-		status = bench_churn(settings, json);
+	if (settings->churn_seconds > 0 || settings->busy) {
+		status = settings->busy ? bench_busy(settings, json) : bench_churn(settings, json);
 		goto close_json;
 	}
 	results = calloc(1, sizeof(*results));

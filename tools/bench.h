@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * `thermo bench`: what was asked for, and what came out. bench.c reads the options, bench_speed.c and
- * bench_churn.c do the work, bench_report.c prints.
+ * `thermo bench`: what was asked for, and what came out. bench.c reads the options, bench_speed.c,
+ * bench_churn.c and bench_busy.c do the work, bench_report.c prints.
  */
 #ifndef TOOLS_BENCH_H
 #define TOOLS_BENCH_H
@@ -13,6 +13,7 @@
 #include "tools/cli.h"
 
 #define BENCH_PEERS_MAX 4u
+#define BENCH_BUSY_KEYS 10000u /* --busy: the least, some of them hot */
 #define BENCH_SERIES_MAX (BENCH_PEERS_MAX + 2)
 
 struct bench_settings {
@@ -24,6 +25,7 @@ struct bench_settings {
 	const char *json; /* file, "-", or NULL */
 	bool no_floor, no_cache, fill_only;
 	double churn_seconds; /* 0: no churn */
+	bool busy;
 	const char *peers[BENCH_PEERS_MAX];
 	unsigned n_peers;
 };
@@ -61,8 +63,12 @@ struct bench_disk {
 	double cold_p50_ratio; /* single requests: a cold hit's p50 to the disk's, median of the ratios
 				* of each round */
 	double share;          /* device reads a second to reads_per_s */
-	double reads_per_hit;  /* device reads to cold hits, all rounds */
-	uint64_t device_reads, cold_hits;
+	double of_allowed;     /* requests a second to what the disk allows (disk rate / cold share), median
+				* of each round's; the disk's rate is that at depth 32 for batches, else
+				* threads / its p50 at depth 1 */
+	double cold_a_batch;   /* cold hits of a batch: the depth that it can have */
+	double reads_per_hit;  /* reads of gets to cold hits, all rounds */
+	uint64_t device_reads, point_reads, false_positives, cold_hits;
 };
 
 struct bench_results {
@@ -83,6 +89,7 @@ void bench_cache_options(struct bench_settings *settings, struct thermo_options 
 /* All of these answer an exit status and complain themselves. */
 int bench_speed(struct bench_settings *settings, struct bench_results *results);
 int bench_churn(struct bench_settings *settings, FILE *json);
+int bench_busy(struct bench_settings *settings, FILE *json);
 
 void bench_report_text(FILE *to, const struct bench_settings *settings,
 		       const struct bench_results *results);

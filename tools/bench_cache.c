@@ -62,8 +62,9 @@ static int get(struct bench_worker *worker, const void *key, void *value)
 {
 	struct cache_worker *self = worker->context;
 	const struct workload *work = worker->work;
+	size_t len;
 
-	return hit_of(thermo_get(self->space, key, work->key_len, value, work->value_most, NULL));
+	return hit_of(thermo_get(self->space, key, work->key_len, value, work->value_most, &len));
 }
 
 /* A get that says which tier it was found in. */

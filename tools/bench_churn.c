@@ -35,7 +35,7 @@ struct churn {
 	/* atomic */
 	_Atomic bool stop;
 	_Atomic uint32_t middle; /* of the sizes, bytes */
-	_Atomic uint64_t gets, hits, puts, refused, failed, wrong;
+	_Atomic uint64_t gets, hits, puts, put_bytes, refused, failed, wrong;
 	_Atomic int error; /* the first */
 	/* owned by the main thread */
 	FILE *text;
@@ -43,6 +43,7 @@ struct churn {
 	uint64_t resident_before;
 	double worst; /* resident bytes to caps */
 	double worst_second;
+	uint64_t caps; /* as last seen, bytes */
 };
 
 static void churn_put(struct churn *churn, uint64_t number, const void *key, unsigned char *value,
@@ -57,6 +58,8 @@ static void churn_put(struct churn *churn, uint64_t number, const void *key, uns
 	int status = thermo_put(churn->space, key, churn->settings->work.key_len, value, len,
 				THERMO_TTL_DEFAULT);
 	atomic_fetch_add_explicit(&churn->puts, 1, memory_order_relaxed);
+	if (status == THERMO_OK)
+		atomic_fetch_add_explicit(&churn->put_bytes, len, memory_order_relaxed);
 	if (status == THERMO_BUSY || status == -ENOSPC) {
 		atomic_fetch_add_explicit(&churn->refused, 1, memory_order_relaxed);
 	} else if (status < 0) {
@@ -133,6 +136,7 @@ static int sample(struct churn *churn, double seconds)
 	uint64_t caps = stats.dram_cap_bytes + stats.tier[THERMO_WARM].cap_bytes;
 	uint64_t used = stats.dram_used_bytes + stats.tier[THERMO_WARM].used_bytes;
 	double ratio = (double)taken / (double)caps;
+	churn->caps = caps;
 	if (ratio > churn->worst) {
 		churn->worst = ratio;
 		churn->worst_second = seconds;
@@ -206,15 +210,16 @@ static int run_threads(struct churn *churn)
 static int report(struct churn *churn, FILE *json_file)
 {
 	uint64_t wrong = atomic_load(&churn->wrong);
+	double turnovers = (double)atomic_load(&churn->put_bytes) / (double)(churn->caps + 1);
 
 	if (churn->text)
 		fprintf(churn->text,
 			"resident memory was at most %.4f of the caps (after %.0f s); %llu gets, "
 			"%llu "
-			"puts, %llu refused, %llu wrong values\n",
+			"puts (%.0f times the caps in bytes), %llu refused, %llu wrong values\n",
 			churn->worst, churn->worst_second,
 			(unsigned long long)atomic_load(&churn->gets),
-			(unsigned long long)atomic_load(&churn->puts),
+			(unsigned long long)atomic_load(&churn->puts), turnovers,
 			(unsigned long long)atomic_load(&churn->refused),
 			(unsigned long long)wrong);
 	if (json_file) {
@@ -223,6 +228,7 @@ static int report(struct churn *churn, FILE *json_file)
 		cJSON_AddNumberToObject(json, "gets", (double)atomic_load(&churn->gets));
 		cJSON_AddNumberToObject(json, "hits", (double)atomic_load(&churn->hits));
 		cJSON_AddNumberToObject(json, "puts", (double)atomic_load(&churn->puts));
+		cJSON_AddNumberToObject(json, "turnovers", turnovers);
 		cJSON_AddNumberToObject(json, "refused", (double)atomic_load(&churn->refused));
 		cJSON_AddNumberToObject(json, "wrong", (double)wrong);
 		cJSON_AddItemReferenceToObject(json, "samples", churn->samples);

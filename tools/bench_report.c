@@ -137,7 +137,8 @@ static void print_memory(FILE *to, const struct bench_settings *settings,
 			memory->extra_mean, memory->extra_worst);
 }
 
-static void print_disk(FILE *to, const struct bench_results *results)
+static void print_disk(FILE *to, const struct bench_settings *settings,
+		       const struct bench_results *results)
 {
 	static const char *const names[BENCH_TIERS] = {"hot", "warm", "cold"};
 	const struct bench_disk *disk = &results->disk;
@@ -164,10 +165,22 @@ static void print_disk(FILE *to, const struct bench_results *results)
 		fprintf(to, "      a cold hit's p50 is %.2f of the disk's\n", disk->cold_p50_ratio);
 	if (disk->cold_hits)
 		fprintf(to,
-			"      %.3f device reads a cold hit (%llu of %llu), at %.2f of the disk's "
-			"rate\n",
-			disk->reads_per_hit, (unsigned long long)disk->device_reads,
-			(unsigned long long)disk->cold_hits, disk->share);
+			"      %.3f point reads a cold hit (%llu of %llu, %llu false positives), all "
+			"%llu device reads at %.2f of the disk's rate\n",
+			disk->reads_per_hit, (unsigned long long)disk->point_reads,
+			(unsigned long long)disk->cold_hits,
+			(unsigned long long)disk->false_positives,
+			(unsigned long long)disk->device_reads, disk->share);
+	if (disk->of_allowed > 0 && settings->work.batch > 1)
+		fprintf(to,
+			"      %.2f of the requests that the disk allows (its rate at depth 32 / share "
+			"of cold hits), with %.1f cold hits a batch\n",
+			disk->of_allowed, disk->cold_a_batch);
+	else if (disk->of_allowed > 0)
+		fprintf(to,
+			"      %.2f of the requests that the disk allows (threads / its p50 at depth 1 / "
+			"share of cold hits)\n",
+			disk->of_allowed);
 }
 
 void bench_report_text(FILE *to, const struct bench_settings *settings,
@@ -193,7 +206,7 @@ void bench_report_text(FILE *to, const struct bench_settings *settings,
 		fputc('\n', to);
 	}
 	print_memory(to, settings, results);
-	print_disk(to, results);
+	print_disk(to, settings, results);
 	for (unsigned i = 0; i < results->n_failures; i++)
 		fprintf(to, "%s\n", results->failures[i]);
 }
@@ -270,6 +283,10 @@ static cJSON *disk_json(const struct bench_disk *disk)
 	cJSON_AddNumberToObject(json, "reads_per_s_depth_32", disk->reads_per_s);
 	cJSON_AddNumberToObject(json, "cold_hit_p50_ratio", disk->cold_p50_ratio);
 	cJSON_AddNumberToObject(json, "device_reads", (double)disk->device_reads);
+	cJSON_AddNumberToObject(json, "point_reads", (double)disk->point_reads);
+	cJSON_AddNumberToObject(json, "false_positives", (double)disk->false_positives);
+	cJSON_AddNumberToObject(json, "ratio_to_disk_allowed", disk->of_allowed);
+	cJSON_AddNumberToObject(json, "cold_hits_per_batch", disk->cold_a_batch);
 	cJSON_AddNumberToObject(json, "cold_hits", (double)disk->cold_hits);
 	cJSON_AddNumberToObject(json, "reads_per_cold_hit", disk->reads_per_hit);
 	cJSON_AddNumberToObject(json, "share_of_disk_rate", disk->share);

@@ -332,6 +332,33 @@ static int run_all(struct speed *speed, int round)
 	return status;
 }
 
+/* The cache's requests a second over what the disk allows at the share of them that were cold hits.
+ */
+static void conclude_allowed(struct speed *speed, const struct bench_series *series)
+{
+	const struct workload *work = &speed->settings->work;
+	struct bench_disk *disk = &speed->results->disk;
+	double ratios[BENCH_ROUNDS_MAX], shares[BENCH_ROUNDS_MAX];
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < speed->settings->rounds; i++) {
+		const struct round_summary *round = &series->rounds[i];
+		double all = 0, cold = (double)round->tier[THERMO_COLD].count;
+		double rate = work->batch > 1 ? speed->disk_per_s[i]
+					      : work->threads * 1e6 / speed->disk_p50_us[i];
+		for (unsigned t = 0; t < BENCH_TIERS; t++)
+			all += (double)round->tier[t].count;
+		if (all <= 0 || cold <= 0 || rate <= 0)
+			continue;
+		shares[n] = cold / all;
+		ratios[n++] = round->ops_per_s * (cold / all) / rate;
+	}
+	if (!n)
+		return;
+	disk->of_allowed = median_of(ratios, n);
+	disk->cold_a_batch = work->batch * median_of(shares, n);
+}
+
 static void conclude_disk(struct speed *speed)
 {
 	struct bench_disk *disk = &speed->results->disk;
@@ -354,12 +381,17 @@ static void conclude_disk(struct speed *speed)
 		disk->cold_p50_ratio = median_of(ratios, n);
 	disk->p50_us = median_of(speed->disk_p50_us, rounds);
 	disk->reads_per_s = median_of(speed->disk_per_s, rounds);
+	if (series)
+		conclude_allowed(speed, series);
 	if (!series || bench_cache_stats(&speed->cache, &after))
 		return;
+	disk->point_reads = after.cold_point_reads - speed->before.cold_point_reads;
+	disk->false_positives =
+		after.filter_false_positives - speed->before.filter_false_positives;
 	disk->device_reads = after.device_reads - speed->before.device_reads;
 	disk->cold_hits = after.cold_hits - speed->before.cold_hits;
 	if (disk->cold_hits)
-		disk->reads_per_hit = (double)disk->device_reads / (double)disk->cold_hits;
+		disk->reads_per_hit = (double)disk->point_reads / (double)disk->cold_hits;
 	if (seconds > 0 && disk->reads_per_s > 0)
 		disk->share = (double)disk->device_reads / seconds / disk->reads_per_s;
 }

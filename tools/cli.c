@@ -14,6 +14,9 @@ static void complain(const char *command, const char *format, va_list args)
 {
 	char line[1024];
 	vsnprintf(line, sizeof(line), format, args);
+	for (char *c = line; *c; c++) /* one line, whatever is quoted in it */
+		if ((unsigned char)*c < ' ' || *c == 127)
+			*c = '?';
 	fflush(stdout);
 	fprintf(stderr, "thermo%s%s: %s\n", *command ? " " : "", command, line);
 }

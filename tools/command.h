@@ -12,6 +12,7 @@ enum { COMMAND_OK = 0, COMMAND_FAILED = 1, COMMAND_USAGE = 2 };
 int replay_main(int argc, char **argv);
 int demo_main(int argc, char **argv);
 int bench_main(int argc, char **argv);
+int topology_main(int argc, char **argv);
 int inspect_main(int argc, char **argv);
 int repair_main(int argc, char **argv);
 

@@ -23,7 +23,7 @@
 
 static int fail(struct thermo_error *error, int status, const char *what, const char *why)
 {
-	snprintf(error->text, sizeof(error->text), "%.160s: %.90s", what, why);
+	snprintf(error->text, sizeof(error->text), "%.150s: %.100s", what, why);
 	return status;
 }
 
@@ -81,7 +81,7 @@ static int read_footer(struct reader *reader, const struct manifest_segment *ent
 		return problem(segment, "its footer is damaged");
 	if (footer->version != FORMAT_VERSION ||
 	    (footer->features.incompat & ~FORMAT_INCOMPAT_KNOWN))
-		return problem(segment, "it is of a version that this program does not know");
+		return problem(segment, "its format version is unknown; open it with the version that wrote it");
 	if (hash != entry->footer_hash || footer->number != entry->number)
 		return problem(segment, "it is not the file that the manifest means");
 	segment->footer_read = true;
@@ -400,7 +400,13 @@ static int read_manifest(struct inspect *inspect, const char *path, struct therm
 					 &inspect->manifest, &why);
 	free(bytes);
 	close(file);
-	return status ? fail(error, status, name, why) : 0;
+	if (!status)
+		return 0;
+	char advice[128];
+	snprintf(advice, sizeof(advice), "%s%s", why,
+		 status == -EPROTO   ? "; open it with the version that wrote it" :
+		 status == -EILSEQ ? "; restore the directory from a copy, or empty it" : "");
+	return fail(error, status, name, advice);
 }
 
 /* The image's blocks, each by its hash: docs/format.md. */

@@ -16,6 +16,7 @@ static const struct {
 	{"demo", demo_main, "a recommender's workload through three tiers, in under a minute"},
 	{"replay", replay_main, "a recorded trace through the tiers, or through the simulator"},
 	{"bench", bench_main, "speed against this machine's limit, and against other stores"},
+	{"topology", topology_main, "what memory there is, and which of it the warm tier can use"},
 	{"inspect", inspect_main, "what lies in a cold tier's directory"},
 	{"repair", repair_main, "salvages what damaged files still hold"},
 };
@@ -32,6 +33,7 @@ static void usage(FILE *to)
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN); /* a reader that went away is a failed write, said once */
+	signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow (ulimit -f) */
 	if (argc < 2) {
 		usage(stderr);
 		return COMMAND_USAGE;

@@ -382,38 +382,46 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* The least mean of some batches, as others use this machine too. */
-static double mean_access_ns(struct provider *p, size_t bytes)
+/* The least mean of some batches, as others use this machine too: at least 40, then until one comes by
+ * that was not disturbed. */
+static double mean_access_ns(struct provider *p, size_t bytes, double enough)
 {
 	double least = 1e18;
-	for (int batch = 0; batch < 40; batch++) {
+	for (int batch = 0; batch < 40 || (least > enough && batch < (SUITE_ASAN || SUITE_TSAN ? 40 : 40000)); batch++) {
 		uint64_t start = now_ns();
-		for (int i = 0; i < 1000; i++)
+		for (int i = 0; i < 100; i++)
 			provider_access(p, bytes);
-		double mean = (double)(now_ns() - start) / 1000;
+		double mean = (double)(now_ns() - start) / 100;
 		least = mean < least ? mean : least;
 	}
 	return least;
 }
 
+/* Opens it, which calibrates the delay, and measures: true if the two agree. */
+static bool emulate_agrees(unsigned delay)
+{
+	char spec[32];
+	snprintf(spec, sizeof(spec), "emulate:%u", delay);
+	struct provider *p = open_well(spec, 4);
+	CU_ASSERT_EQUAL(p->delay_ns, delay);
+	CU_ASSERT_EQUAL(p->emulated, 1);
+	CU_ASSERT_PTR_NOT_NULL(strstr(p->note, "emulated"));
+	double mean = mean_access_ns(p, 64, 1.3 * delay);
+	printf("  emulate:%u: mean %.1f ns\n", delay, mean);
+	use_extents(p, true);
+	provider_close(&p);
+	return mean >= 0.9 * delay && (SUITE_ASAN || SUITE_TSAN || mean <= 1.3 * delay);
+}
+
+/* Whoever is stopped while it calibrates is off: not every time. */
 static void emulate_access_as_slow_as_it_says(void)
 {
 	static const unsigned delays[] = {100, 250, 1000};
 	for (size_t i = 0; i < SUITE_COUNT(delays); i++) {
-		char spec[32];
-		snprintf(spec, sizeof(spec), "emulate:%u", delays[i]);
-		struct provider *p = open_well(spec, 4);
-		CU_ASSERT_EQUAL(p->delay_ns, delays[i]);
-		CU_ASSERT_EQUAL(p->emulated, 1);
-		CU_ASSERT_PTR_NOT_NULL(strstr(p->note, "emulated"));
-		double mean = mean_access_ns(p, 64);
-		printf("  emulate:%u: mean %.1f ns\n", delays[i], mean);
-		CU_ASSERT_TRUE(mean >= 0.9 * delays[i]);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-		CU_ASSERT_TRUE(mean <= 1.3 * delays[i]);
-#endif
-		use_extents(p, true);
-		provider_close(&p);
+		bool agrees = false;
+		for (int opening = 0; opening < 20 && !agrees; opening++)
+			agrees = emulate_agrees(delays[i]);
+		CU_ASSERT_TRUE(agrees);
 	}
 }
 
@@ -436,21 +444,31 @@ static void *stream(void *argument)
 	return NULL;
 }
 
+/* GB/s of three threads. */
+static double stream_by_three(struct provider *p)
+{
+	pthread_t thread[3];
+	int n = 0;
+	uint64_t start = now_ns();
+	while (n < 3 && !pthread_create(&thread[n], NULL, stream, p))
+		n++;
+	for (int i = 0; i < n; i++)
+		pthread_join(thread[i], NULL);
+	CU_ASSERT_EQUAL(n, 3);
+	return 3.0 * PIPE_CALLS * PIPE_BYTES / (double)(now_ns() - start);
+}
+
+/* Never faster than the pipe, however many there are; and as fast for one whom nobody disturbs. */
 static void emulate_bandwidth_shared_by_threads(void)
 {
 	struct provider *p = open_well("emulate:0,0.5", 1);
-	pthread_t thread[3];
+	double access_ns = PIPE_BYTES / 0.5;
 	CU_ASSERT_PTR_NOT_NULL(strstr(p->note, "0.5 GB/s"));
-	uint64_t start = now_ns();
-	for (int i = 0; i < 3; i++)
-		CU_ASSERT_EQUAL_FATAL(pthread_create(&thread[i], NULL, stream, p), 0);
-	for (int i = 0; i < 3; i++)
-		pthread_join(thread[i], NULL);
-	double seconds = (double)(now_ns() - start) / 1e9;
-	double rate = 3.0 * PIPE_CALLS * PIPE_BYTES / seconds / 1e9;
-	printf("  3 threads through 0.5 GB/s: %.3f GB/s\n", rate);
+	double rate = stream_by_three(p), mean = mean_access_ns(p, PIPE_BYTES, 2 * access_ns);
+	printf("  3 threads through 0.5 GB/s: %.3f GB/s; an access of %d bytes: %.0f ns\n", rate,
+	       PIPE_BYTES, mean);
 	CU_ASSERT_TRUE(rate <= 0.51);
-	CU_ASSERT_TRUE(rate >= 0.05);
+	CU_ASSERT_TRUE(SUITE_ASAN || SUITE_TSAN || mean <= 2 * access_ns);
 	provider_close(&p);
 }
 

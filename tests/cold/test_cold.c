@@ -698,6 +698,38 @@ static void runs_beyond_most_merged(void)
 	bed_close(&bed);
 }
 
+/* Records leave memory, and runs are merged, although the control plane has filled the heap. */
+static void full_heap_published_and_merged(void)
+{
+	struct bed bed;
+	struct thermo_stats stats;
+	void *blocks[4096], *fill;
+	unsigned n = 0;
+	bed_prepare(&bed);
+	heap_close(&bed.heap);
+	CU_ASSERT_EQUAL_FATAL(heap_open("libc", NULL, 4u << 20, NULL, &bed.heap, NULL), 0);
+	bed.options.heap = bed.heap;
+	bed.options.runs_max = 4;
+	CU_ASSERT_EQUAL_FATAL(bed_open_tier(&bed), 0);
+	for (size_t bytes = 64 << 10; bytes >= 64; bytes /= 2)
+		while (n < 4096 && (fill = heap_alloc(bed.heap, bytes)))
+			blocks[n++] = fill;
+	CU_ASSERT_PTR_NULL_FATAL(heap_alloc(bed.heap, 64));
+	for (uint64_t i = 0; i < 12; i++)
+		CU_ASSERT_EQUAL_FATAL(publish_many(&bed, i * 10000, 5000, 1 + i * 10000), 0);
+	int status;
+	while ((status = cold_work(bed.cold)) == THERMO_OK)
+		;
+	CU_ASSERT_EQUAL(status, THERMO_MISS);
+	stats = bed_stats(&bed);
+	CU_ASSERT(stats.compactions > 0);
+	CU_ASSERT(stats.cold_runs <= 4);
+	CU_ASSERT_EQUAL(stats.cold_records, 60000);
+	while (n)
+		heap_free(bed.heap, blocks[--n]);
+	bed_close(&bed);
+}
+
 static void filters_beyond_cap_one_read(void)
 {
 	struct bed bed;
@@ -744,6 +776,7 @@ static const struct suite_case cases[] = {
 	SUITE_CASE(work_overwritten_space_bounded),
 	SUITE_CASE(merge_interrupted_everything_there),
 	SUITE_CASE(runs_beyond_most_merged),
+	SUITE_CASE(full_heap_published_and_merged),
 	SUITE_CASE(filters_beyond_cap_one_read),
 };
 

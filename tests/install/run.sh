@@ -39,6 +39,18 @@ said=$(LD_LIBRARY_PATH=$libraries "$work/first" 2>"$work/said") || {
 	wrong "the first program failed"
 }
 [ "$said" = "liked 42" ] || wrong "the first program said '$said'"
+# The same with the archive, and the libraries that thermocline.pc says it needs, shared. (pkg-config --static
+# would want the libraries that those were made of, too.)
+read -ra needed < <(pkg-config --print-requires-private thermocline | sed 's/ .*//' | xargs pkg-config --libs)
+read -ra flags_static < <(pkg-config --cflags --libs thermocline)
+flags_static+=("${needed[@]}" -pthread -lm)
+if "${CC:-cc}" -Wall -Wextra -Werror -o "$work/first_static" "$source_root/tests/install/first.c" \
+	"${flags_static[@]/-lthermocline/-l:libthermocline.a}"; then
+	said=$("$work/first_static" 2>/dev/null) || wrong "the first program failed with the archive"
+	[ "$said" = "liked 42" ] || wrong "the first program said '$said' with the archive"
+else
+	wrong "the first program cannot be linked with the archive and what thermocline.pc names"
+fi
 
 # The header and nothing else of ours, usable from C++ too when there is a compiler.
 headers=$(find "$work" -path '*/include/*' -type f | wc -l)
@@ -73,7 +85,10 @@ fi
 if command -v python3 >/dev/null; then
 	LD_LIBRARY_PATH=$libraries python3 - "$library" <<'P' || wrong "cannot be loaded from Python"
 import ctypes, sys
+malloc = lambda: ctypes.cast(ctypes.CDLL(None).malloc, ctypes.c_void_p).value
+before = malloc()
 library = ctypes.CDLL(sys.argv[1])
+assert malloc() == before, "the host's malloc is another one now"
 library.thermo_version.restype = ctypes.c_char_p
 assert library.thermo_version(), "no version"
 options = ctypes.create_string_buffer(4096)
@@ -89,6 +104,9 @@ assert library.thermo_put(space, b"key", 3, b"value", 5, -1) == 0
 assert library.thermo_get(space, b"key", ctypes.c_size_t(3), value, ctypes.c_size_t(16),
                           ctypes.byref(length)) == 0
 assert value.raw[:length.value] == b"value", value.raw
+with open("/proc/self/maps") as maps:
+    mapped = maps.read()
+assert "libthermocline" in mapped and "jemalloc" not in mapped, "libjemalloc came with it"
 assert library.thermo_close(ctypes.byref(cache), ctypes.c_int64(0), error) == 0, error.value
 P
 fi

@@ -163,7 +163,7 @@ static void collect(struct actor *a, struct group *g, struct thermo_queue *queue
 	while (left) {
 		struct thermo_request *done[16];
 		struct pollfd p = {.fd = thermo_event_fd(queue), .events = POLLIN};
-		if (chance_below(&a->chance, 2) && poll(&p, 1, 10000) != 1)
+		if (chance_below(&a->chance, 2) && poll(&p, 1, 120000) != 1)
 			fail(a, 0, KEYS, 0, "%u requests are under way and the descriptor is silent", left);
 		int n = thermo_poll(queue, done, 1 + chance_below(&a->chance, 16), -1);
 		if (n <= 0 || (unsigned)n > left)

@@ -156,20 +156,20 @@ void world_change(struct actor *a)
 	struct world *w = a->world;
 	uint64_t dice = chance_below(&a->chance, 100);
 	a->step++;
-	if (dice < 45) {
+	if (dice < 50) {
 		pthread_rwlock_rdlock(&w->turn);
 		resize(a);
 		pthread_rwlock_unlock(&w->turn);
 		return;
 	}
-	if (dice < 70) {
+	if (dice < 80) {
 		pthread_rwlock_rdlock(&w->turn);
 		drain(a);
 		pthread_rwlock_unlock(&w->turn);
 		return;
 	}
 	pthread_rwlock_wrlock(&w->turn);
-	if (dice < 85) {
+	if (dice < 92) {
 		a->what = "reopen";
 		reopen(w);
 	} else {
@@ -190,7 +190,7 @@ static void *act(void *argument)
 		if (a->number == 0 && a->step >= until) {
 			if (until)
 				world_change(a);
-			until = a->step + 500 + chance_below(&a->chance, 2000);
+			until = a->step + 100 + chance_below(&a->chance, 500);
 		}
 		pthread_rwlock_rdlock(&w->turn);
 		for (unsigned i = 0; i < 16; i++)

@@ -9,9 +9,18 @@
 #include "tests/suite.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #define MIB ((uint64_t)1 << 20)
+#define NO_LIMIT INT64_C(-1) /* of a time-out: how long things take is the machine's business */
+
+/* Until another thread has brought the condition about; the test's time-out says that it never came. */
+#define BED_AWAIT(condition) \
+	do { \
+		while (!(condition)) \
+			sched_yield(); \
+	} while (0)
 
 struct bed {
 	struct thermo_options options;
@@ -41,7 +50,7 @@ static inline void bed_init(struct bed *bed, bool warm, bool cold)
 	bed->options.warm = "dram";
 	bed->options.clock_ms = bed_clock;
 	bed->options.clock_context = bed;
-	bed->options.put_wait_ms = 2000;
+	bed->options.put_wait_ms = 60000; /* until there is room, however slow the machine */
 	bed->options.huge_pages = 0;
 	bed->cold = cold;
 	if (cold) {

@@ -4,6 +4,7 @@
  * test drives the migrator, and gets between two of its steps through the allocator of the host.
  */
 #include "tests/tiers/bed.h"
+#include "tiers/request.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -232,6 +233,54 @@ static void erase_of_a_large_value_takes_its_chunks(void)
 	bed_end(&bed);
 }
 
+/* The chunks' tombstones find no room: they are put off, and not forgotten. */
+static void forget_without_room_takes_the_chunks_later(void)
+{
+	struct bed bed;
+	size_t len = (size_t)8 << 20;
+	char *value = calloc(1, len);
+	struct large_head head;
+	struct found found;
+	struct view view;
+	int rc;
+	CU_ASSERT_PTR_NOT_NULL_FATAL(value);
+	bed_init(&bed, false, true);
+	bed.options.background_threads = 0;
+	bed.options.put_wait_ms = 1;
+	CU_ASSERT_EQUAL_FATAL(bed_open(&bed), 0);
+	struct thermo *c = bed.cache;
+	for (unsigned tries = 0; (rc = thermo_put(bed.space, "large", 5, value, len, 0)) && tries < 1000; tries++)
+		thermo_work(c);
+	CU_ASSERT_EQUAL(rc, THERMO_OK);
+	for (uint32_t i = 0; i < 40000; i++) { /* to cold with it */
+		CU_ASSERT_EQUAL_FATAL(bed_put(bed.space, i, i + 1, LEN), THERMO_OK);
+		thermo_work(c);
+	}
+	CU_ASSERT_EQUAL(thermo_touch(bed.space, "large", 5, 1000000), THERMO_OK); /* the head is in memory */
+	struct key key = key_make(bed.space, "large", 5, 0);
+	epoch_enter();
+	CU_ASSERT_FATAL(c->lookup->find(c, &key, &found));
+	record_view(found.record, &view);
+	CU_ASSERT_EQUAL_FATAL(view.value_len, sizeof(head));
+	memcpy(&head, view.value, sizeof(head));
+	epoch_exit();
+	c->reserve[THERMO_HOT] += 1000; /* nobody gets a segment */
+	for (uint32_t i = 0; i < 1000 && rc == THERMO_OK; i++)
+		rc = bed_put(bed.space, 100000 + i, 1, LEN);
+	CU_ASSERT_EQUAL(rc, THERMO_BUSY);
+	large_forget(c, &key, &head);
+	CU_ASSERT_PTR_NOT_NULL(c->forgotten);
+	c->reserve[THERMO_HOT] -= 1000;
+	CU_ASSERT_EQUAL(thermo_settle(c, -1), THERMO_OK);
+	CU_ASSERT_PTR_NULL(c->forgotten);
+	for (size_t at = 0; at < len; at += c->chunk_bytes) {
+		size_t copied;
+		CU_ASSERT_EQUAL(thermo_get_range(bed.space, "large", 5, at, value, 1, &copied, NULL), THERMO_MISS);
+	}
+	free(value);
+	bed_end(&bed);
+}
+
 /* Erases all keys as the first run begins: what is in it must go as well. */
 static void erase_all(struct hooked *h)
 {
@@ -298,6 +347,7 @@ int main(void)
 		SUITE_CASE(overwrite_and_delete_as_a_run_begins_stay_deleted),
 		SUITE_CASE(overwrites_of_a_large_value_leave_no_chunk),
 		SUITE_CASE(erase_of_a_large_value_takes_its_chunks),
+		SUITE_CASE(forget_without_room_takes_the_chunks_later),
 		SUITE_CASE(erase_as_a_run_begins_takes_what_is_in_it),
 		SUITE_CASE(drop_after_spill_keeps_nothing),
 	};

@@ -23,13 +23,13 @@ struct group {
 };
 
 /* Every 37th key, every fifth of them one that is not there. */
-static struct group *group_make(struct bed *bed)
+static struct group *group_make_from(struct bed *bed, uint32_t first)
 {
 	struct group *g = calloc(1, sizeof(*g));
 	CU_ASSERT_PTR_NOT_NULL_FATAL(g);
 	for (uint32_t i = 0; i < GROUP; i++) {
 		struct thermo_request *r = g->list[i] = &g->request[i];
-		uint32_t number = i * 37 + (i % 5 == 4 ? 1000000 : 0);
+		uint32_t number = first + i * 37 + (i % 5 == 4 ? 1000000 : 0);
 		r->space = bed->space;
 		r->key = g->key[i];
 		r->key_len = (uint32_t)bed_key(number, g->key[i]);
@@ -38,6 +38,11 @@ static struct group *group_make(struct bed *bed)
 		r->user_data = number;
 	}
 	return g;
+}
+
+static struct group *group_make(struct bed *bed)
+{
+	return group_make_from(bed, 0);
 }
 
 static unsigned wrong_answers(const struct group *g, bool may_pend)
@@ -86,16 +91,19 @@ static void get_batch_deadline_leaves_pending_never_a_miss(void)
 	struct bed bed;
 	unsigned pending = 0;
 	bed_make_full(&bed);
-	struct group *g = group_make(&bed);
-	CU_ASSERT_EQUAL(thermo_get_batch(g->request, GROUP, 0), THERMO_OK);
-	CU_ASSERT_EQUAL(wrong_answers(g, true), 0);
-	for (uint32_t i = 0; i < GROUP; i++)
-		pending += g->request[i].status == THERMO_PENDING;
-	CU_ASSERT(pending > 0); /* the device takes more than no time */
-	CU_ASSERT_EQUAL(bed_stats(&bed).pending, pending);
-	CU_ASSERT_EQUAL(thermo_get_batch(g->request, GROUP, -1), THERMO_OK);
-	CU_ASSERT_EQUAL(wrong_answers(g, false), 0);
-	free(g);
+	/* The device takes more than no time, unless this thread was stopped meanwhile: other keys then. */
+	for (uint32_t first = 0; first < 37 && !pending; first++) {
+		struct group *g = group_make_from(&bed, first);
+		CU_ASSERT_EQUAL(thermo_get_batch(g->request, GROUP, 0), THERMO_OK);
+		CU_ASSERT_EQUAL(wrong_answers(g, true), 0);
+		for (uint32_t i = 0; i < GROUP; i++)
+			pending += g->request[i].status == THERMO_PENDING;
+		CU_ASSERT_EQUAL(bed_stats(&bed).pending, pending);
+		CU_ASSERT_EQUAL(thermo_get_batch(g->request, GROUP, NO_LIMIT), THERMO_OK);
+		CU_ASSERT_EQUAL(wrong_answers(g, false), 0);
+		free(g);
+	}
+	CU_ASSERT(pending > 0);
 	bed_end(&bed);
 }
 
@@ -163,7 +171,7 @@ static void submit_poll_every_operation(void)
 		order[i]->key = "k";
 		order[i]->key_len = 1;
 		CU_ASSERT_EQUAL(thermo_submit(queue, &order[i], 1), 0);
-		CU_ASSERT_EQUAL(thermo_poll(queue, done, 16, INT64_C(5000000000)), 1);
+		CU_ASSERT_EQUAL(thermo_poll(queue, done, 16, NO_LIMIT), 1);
 		CU_ASSERT_PTR_EQUAL(done[0], order[i]);
 		CU_ASSERT_EQUAL(order[i]->status, status[i]);
 		if (order[i]->status != status[i])
@@ -195,7 +203,7 @@ static void submit_many_descriptor_tells_when_done(void)
 	CU_ASSERT_EQUAL(thermo_submit(queue, g->list, GROUP), 0);
 	CU_ASSERT_EQUAL(thermo_queue_close(&queue), -EBUSY);
 	while (left && rounds++ < 100000) {
-		CU_ASSERT_EQUAL_FATAL(poll(&p, 1, 10000), 1);
+		CU_ASSERT_EQUAL_FATAL(poll(&p, 1, -1), 1);
 		int n = thermo_poll(queue, done, 16, 0);
 		CU_ASSERT_FATAL(n >= 0 && (unsigned)n <= left);
 		left -= (unsigned)n;
@@ -229,7 +237,7 @@ static void cancel_under_way_or_done_says_which(void)
 	}
 	CU_ASSERT(cancelled > 0);
 	while (come + cancelled < GROUP) {
-		int n = thermo_poll(queue, done, GROUP, INT64_C(5000000000));
+		int n = thermo_poll(queue, done, GROUP, NO_LIMIT);
 		CU_ASSERT_FATAL(n > 0);
 		for (int i = 0; i < n; i++)
 			CU_ASSERT(done[i]->status != THERMO_CANCELLED);
@@ -274,37 +282,6 @@ static void submit_too_many_is_refused_whole(void)
 	bed_end(&bed);
 }
 
-/* ---- Hints ---- */
-
-static void hint_cold_keys_come_to_dram(void)
-{
-	struct bed bed;
-	struct thermo_info info;
-	char key[100][32];
-	const void *keys[100];
-	size_t lens[100];
-	unsigned cold = 0, up = 0;
-	bed_make_full(&bed);
-	for (uint32_t i = 0; i < MANY && cold < 100; i++) {
-		lens[cold] = bed_key(i, key[cold]);
-		keys[cold] = key[cold];
-		if (thermo_exists(bed.space, key[cold], lens[cold], &info) == THERMO_OK &&
-		    info.tier == THERMO_COLD)
-			cold++;
-	}
-	CU_ASSERT_FATAL(cold == 100);
-	thermo_settle(bed.cache, INT64_C(5000000000)); /* promotion takes room that is there, it makes none */
-	CU_ASSERT_EQUAL(thermo_hint(bed.space, keys, lens, 100), THERMO_OK);
-	for (unsigned i = 0; i < 100; i++)
-		up += thermo_exists(bed.space, keys[i], lens[i], &info) == THERMO_OK &&
-		      info.tier != THERMO_COLD;
-	CU_ASSERT(up > 0); /* as far as there was room, which the migrator decides */
-	lens[3] = 0;
-	CU_ASSERT_EQUAL(thermo_hint(bed.space, keys, lens, 100), -EINVAL);
-	CU_ASSERT_EQUAL(thermo_hint(bed.space, NULL, NULL, 0), THERMO_OK);
-	bed_end(&bed);
-}
-
 /* ---- Iteration ---- */
 
 static uint32_t iterate(struct bed *bed, const char *prefix, uint8_t *seen, uint32_t n)
@@ -313,8 +290,11 @@ static uint32_t iterate(struct bed *bed, const char *prefix, uint8_t *seen, uint
 	struct thermo_item item;
 	uint32_t visits = 0;
 	size_t wrong;
+	/* Nothing here is fatal: the caller may have a thread to stop. */
 	int rc = thermo_iter_open(bed->space, prefix, strlen(prefix), &iter);
-	CU_ASSERT_EQUAL_FATAL(rc, THERMO_OK);
+	CU_ASSERT_EQUAL(rc, THERMO_OK);
+	if (rc != THERMO_OK)
+		return 0;
 	while ((rc = thermo_iter_next(iter, &item)) == THERMO_OK) {
 		char text[33] = "";
 		memcpy(text, item.key, item.key_len < 32 ? item.key_len : 32);
@@ -449,11 +429,14 @@ static void use_by_many_threads_keeps_everyones_values(void)
 	struct one one[CROWD];
 	pthread_t thread[CROWD];
 	bed_make(&bed, true, false);
-	for (uint32_t i = 0; i < CROWD; i++) {
-		one[i] = (struct one){bed.space, i + 1, 0};
-		CU_ASSERT_EQUAL_FATAL(pthread_create(&thread[i], NULL, crowd, &one[i]), 0);
+	uint32_t n = 0;
+	for (; n < CROWD; n++) {
+		one[n] = (struct one){bed.space, n + 1, 0};
+		if (pthread_create(&thread[n], NULL, crowd, &one[n]))
+			break;
 	}
-	for (uint32_t i = 0; i < CROWD; i++) {
+	CU_ASSERT_EQUAL(n, CROWD);
+	for (uint32_t i = 0; i < n; i++) {
 		pthread_join(thread[i], NULL);
 		CU_ASSERT_EQUAL(one[i].bad, 0);
 	}
@@ -495,7 +478,6 @@ int main(void)
 		SUITE_CASE(submit_many_descriptor_tells_when_done),
 		SUITE_CASE(cancel_under_way_or_done_says_which),
 		SUITE_CASE(submit_too_many_is_refused_whole),
-		SUITE_CASE(hint_cold_keys_come_to_dram),
 		SUITE_CASE(iterate_all_and_by_prefix_in_every_tier),
 		SUITE_CASE(iterate_while_others_write_misses_nothing_that_stays),
 		SUITE_CASE(use_by_many_threads_keeps_everyones_values),

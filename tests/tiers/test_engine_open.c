@@ -107,6 +107,7 @@ static void options_parse_bad_line_changes_nothing(void)
 		{"cold =", "cold"},
 		{"\n\n = 3", "line 3"},
 		{"dram = 1M;; x = y", "\"x\""},
+		{"dram = 5\r\x1b[2J", "5??[2J"}, /* one line, and nothing that a terminal would obey */
 	};
 	for (size_t i = 0; i < SUITE_COUNT(bad); i++) {
 		struct thermo_options o, before;

@@ -469,9 +469,9 @@ static void place_follows_population(void)
 		bool stay = policy_place(policy, policy_counter(0, 4, epoch), mixed(i),
 					 THERMO_HOT) == THERMO_HOT;
 		CU_ASSERT(stay || !up); /* hysteresis: what would go up would not come down */
-		hot += up + stay;
+		hot += stay;
 	}
-	CU_ASSERT(hot > 900 && hot < 1100); /* half, going up and staying taken together */
+	CU_ASSERT(hot > 400 && hot < 600); /* half stay */
 	policy_close(&policy);
 }
 

@@ -141,7 +141,7 @@ static void everything_works(uint64_t dram, uint64_t warm)
 	CU_ASSERT(s.cold_records > 0);
 	CU_ASSERT_EQUAL(s.no_space, 0);
 	CU_ASSERT_EQUAL(s.errors, 0);
-	int rc = thermo_drain(bed.cache, THERMO_HOT, 20000000000, &bed.error);
+	int rc = thermo_drain(bed.cache, THERMO_HOT, NO_LIMIT, &bed.error);
 	CU_ASSERT_EQUAL(rc, THERMO_OK);
 	bed_reopen(&bed);
 	threads_find_all(&bed);

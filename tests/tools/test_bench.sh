@@ -19,7 +19,7 @@ refused() {
 	local code=$1 pattern=$2 got
 	shift 2
 	cases=$((cases + 1))
-	timeout 60 "$thermo" bench "$@" >out 2>err </dev/null
+	timeout 600 "$thermo" bench "$@" >out 2>err </dev/null
 	got=$?
 	[ "$got" = "$code" ] || wrong "thermo bench $*: exit code $got, not $code"
 	[ ! -s out ] || wrong "thermo bench $*: something on stdout"
@@ -30,7 +30,7 @@ refused() {
 works() {
 	local got
 	cases=$((cases + 1))
-	timeout 100 "$thermo" bench "$@" >out 2>err </dev/null
+	timeout 600 "$thermo" bench "$@" >out 2>err </dev/null
 	got=$?
 	[ "$got" = 0 ] || wrong "thermo bench $*: exit code $got"
 }
@@ -64,6 +64,9 @@ refused 2 'needs --dram' --churn 5
 refused 2 'are about the cache' --fill-only --no-cache
 refused 2 'nothing is left to run' --no-cache --no-floor
 refused 2 'has no part' --fill-only --peer lmdb
+refused 2 'needs --warm and --cold' --busy --cold "$work/cold"
+refused 2 'have no part' --busy --churn 5 --dram 64M
+refused 2 'at least' --busy --warm 64M --cold "$work/cold" --keys 9999
 refused 2 'is not an option' fast
 refused 2 'needs a value' --keys
 refused 1 'No such file' "${tiny[@]}" --json "$work/no/such/file"
@@ -93,12 +96,21 @@ grep -q '"store":' report || wrong "the report lacks its stores"
 THERMO_PEER_DIR=$work works "${tiny[@]}" --peer redis
 says '^peer redis: .* was not built'
 works "${tiny[@]}" --dram 64M --warm 64M --cold "$work/cold" --keys 90000 \
-	--value-size 2K --ops 2000
+	--value-size 2K --ops 2000 --uniform
 says 'cold hits'
-says 'device reads a cold hit'
+says 'point reads a cold hit'
 works --churn 2 --dram 32M --keys 50000
 says 'resident memory was at most (0\.[0-9]+|1\.0[0-4][0-9]*) of the caps'
 says ' 0 wrong values'
+busy=(--busy --seconds 0.3 --rounds 2 --keys 50000 --dram 24M --warm 32M@dram --cold "$work/busy")
+works "${busy[@]}"
+says '^busy / idle .*medians of 2 ratios'
+says '^index buckets split '
+says ' 0 misses, 0 wrong values'
+works "${busy[@]}" --json -
+says '"busy_to_idle":'
+says '"compaction_write_bytes":'
+says_not '^gets of hot keys'
 
 printf 'bench: %d cases, %d failed\n' "$cases" "$failures"
 [ "$failures" = 0 ]

@@ -57,8 +57,8 @@ static void run_all_loaded_all_hits(void)
 		CU_ASSERT_EQUAL(round_1.counts.puts, 0);
 		CU_ASSERT_EQUAL(round_1.counts.wrong, 0);
 		CU_ASSERT_EQUAL(round_1.counts.failed, 0);
-		CU_ASSERT(round_1.ops_per_s > 1000);
-		CU_ASSERT(round_1.quiet_ops_per_s > 1000);
+		CU_ASSERT(round_1.ops_per_s > 0);
+		CU_ASSERT(round_1.quiet_ops_per_s > 0);
 		/* One request, or one batch, in 32. */
 		double timed = (double)round_1.get_ns.count * work.batch * 32 / OPS;
 		CU_ASSERT(timed > 0.9 && timed < 1.1);

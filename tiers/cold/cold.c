@@ -12,6 +12,7 @@
 #include "alloc/check.h"
 #include "alloc/error.h"
 #include "alloc/heap.h"
+#include "tiers/cold/log.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -461,6 +462,26 @@ uint64_t cold_max_seq(struct cold *cold)
 	return seq;
 }
 
+uint64_t cold_space_below(struct cold *cold, uint8_t space)
+{
+	pthread_mutex_lock(&cold->edit);
+	uint64_t below = cold->manifest.below[space];
+	pthread_mutex_unlock(&cold->edit);
+	return below;
+}
+
+uint64_t cold_next_number(struct cold *cold)
+{
+	return atomic_load(&cold->next_number);
+}
+
+void cold_log_options(struct cold *cold, struct log_options *options)
+{
+	options->dir = &cold->dir;
+	options->memory = &cold->memory;
+	options->numbers = &cold->next_number;
+}
+
 /* ---- Statistics ---- */
 
 static uint64_t value(_Atomic uint64_t *counter)
@@ -481,6 +502,7 @@ void cold_stats(struct cold *cold, struct thermo_stats *stats)
 	stats->device_write_bytes = value(&counters->write_bytes);
 	stats->cold_gets = value(&counters->gets);
 	stats->cold_hits = value(&counters->hits);
+	stats->cold_point_reads = value(&counters->point_reads);
 	stats->filter_false_positives = value(&counters->false_positives);
 	stats->compactions = value(&counters->compactions);
 	stats->compaction_read_bytes = value(&counters->compaction_read_bytes);

@@ -170,5 +170,12 @@ size_t cold_meta_get(struct cold *cold, void *bytes, size_t capacity);
 void cold_stats(struct cold *cold, struct thermo_stats *stats);
 /* Greatest sequence number in any run. */
 uint64_t cold_max_seq(struct cold *cold);
+/* Records of the space with smaller sequence numbers were dropped with it. */
+uint64_t cold_space_below(struct cold *cold, uint8_t space);
+/* Fills in where a log beside the runs lies: directory, memory, numbers of files. */
+/* The number that the next file gets. */
+uint64_t cold_next_number(struct cold *cold);
+struct log_options;
+void cold_log_options(struct cold *cold, struct log_options *options);
 
 #endif

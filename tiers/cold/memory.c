@@ -18,6 +18,12 @@ static size_t round_page(size_t bytes)
 	return (bytes + PAGE - 1) & ~(PAGE - 1);
 }
 
+static void pages_free(struct memory *memory, void *start, size_t bytes)
+{
+	pages_release(start, bytes);
+	budget_give(memory->budget, bytes);
+}
+
 static void *pages_alloc(struct memory *memory, size_t bytes)
 {
 	if (!budget_take(memory->budget, bytes))
@@ -31,19 +37,28 @@ static void *pages_alloc(struct memory *memory, size_t bytes)
 	return NULL;
 }
 
+/* What to free lies just before what is given out (at least sizeof(origin) are there): the heap's piece, or
+ * pages, with this bit set. */
+#define IN_PAGES ((uintptr_t)1)
+
+static void *small_give_out(uintptr_t piece, uintptr_t in_pages)
+{
+	uintptr_t aligned = (piece + LINE) & ~(LINE - 1), origin = piece | in_pages;
+	check(aligned - piece >= sizeof(origin));
+	memcpy((void *)(aligned - sizeof(origin)), &origin, sizeof(origin));
+	return (void *)aligned;
+}
+
 void *memory_alloc(struct memory *memory, size_t bytes)
 {
 	check(bytes);
 	if (bytes >= MEMORY_PAGES_FROM)
 		return pages_alloc(memory, round_page(bytes));
 	char *piece = heap_zalloc(memory->heap, 1, bytes + LINE);
-	if (!piece)
-		return NULL;
-	/* The pointer to free lies just before what is given out: at least sizeof(void *) are there. */
-	uintptr_t aligned = ((uintptr_t)piece + LINE) & ~(LINE - 1);
-	check(aligned - (uintptr_t)piece >= sizeof(void *));
-	memcpy((void *)(aligned - sizeof(void *)), &piece, sizeof(piece));
-	return (void *)aligned;
+	if (piece)
+		return small_give_out((uintptr_t)piece, 0);
+	piece = pages_alloc(memory, round_page(bytes + LINE));
+	return piece ? small_give_out((uintptr_t)piece, IN_PAGES) : NULL;
 }
 
 void memory_free(struct memory *memory, void *start, size_t bytes)
@@ -51,13 +66,15 @@ void memory_free(struct memory *memory, void *start, size_t bytes)
 	if (!start)
 		return;
 	if (bytes >= MEMORY_PAGES_FROM) {
-		pages_release(start, round_page(bytes));
-		budget_give(memory->budget, round_page(bytes));
+		pages_free(memory, start, round_page(bytes));
 		return;
 	}
-	void *piece;
-	memcpy(&piece, (char *)start - sizeof(piece), sizeof(piece));
-	heap_free(memory->heap, piece);
+	uintptr_t origin;
+	memcpy(&origin, (char *)start - sizeof(origin), sizeof(origin));
+	if (origin & IN_PAGES)
+		pages_free(memory, (void *)(origin & ~IN_PAGES), round_page(bytes + LINE));
+	else
+		heap_free(memory->heap, (void *)origin);
 }
 
 void *memory_grow(struct memory *memory, void *old, size_t old_bytes, size_t used, size_t bytes)

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory of the cold tier: small pieces from the control-plane heap, large ones in pages that are charged
- * to the budget. Thread-safe. The caller remembers the size.
+ * to the budget. Thread-safe. The caller remembers the size. Where the heap is full, small pieces come in
+ * pages too: the budget has a share for filters and for what builds runs, whatever their sizes, and a merge
+ * that could not get it would be begun for ever.
  */
 #ifndef TIERS_COLD_MEMORY_H
 #define TIERS_COLD_MEMORY_H
@@ -17,7 +19,7 @@ struct memory {
 	struct budget *budget;
 };
 
-#define MEMORY_PAGES_FROM ((size_t)64 << 10) /* bytes; smaller pieces come from the heap */
+#define MEMORY_PAGES_FROM ((size_t)64 << 10) /* bytes; smaller pieces come from the heap while it has room */
 
 /* Zeroed, at 64 bytes' alignment (from MEMORY_PAGES_FROM on at 4 KiB's). NULL when full; bytes > 0. */
 void *memory_alloc(struct memory *memory, size_t bytes);

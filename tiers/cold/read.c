@@ -340,6 +340,7 @@ static int op_block(struct cold_io *io, struct op *op)
 	struct block_header header;
 	const uint8_t *payload;
 	count(&io->cold->counters.reads, 1);
+	count(&io->cold->counters.point_reads, 1);
 	count(&io->cold->counters.read_bytes, op->read.length);
 	int status = op->read.status;
 	if (!status)

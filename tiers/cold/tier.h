@@ -68,6 +68,7 @@ struct punch {
 /* All relaxed. */
 struct cold_counters {
 	_Atomic uint64_t gets, hits, false_positives;
+	_Atomic uint64_t point_reads; /* of gets; reads counts upkeep's and scans' too */
 	_Atomic uint64_t reads, read_bytes, writes, write_bytes;
 	_Atomic uint64_t compactions, compaction_read_bytes, compaction_write_bytes;
 	_Atomic uint64_t superseded, tombstones_dropped, expired_dropped;
