@@ -32,11 +32,10 @@ PLANTS = [
 
 # name, file, what, with what, flags of the run
 MUTANTS = [
-    ("unclean_taken_for_clean", "tiers/image.c", "*clean = head.clean != 0;", "*clean = true;", []),
     ("image_outlives_its_reading", "tiers/cache.c",
-     "rc = image_save_table(c, false, error); if (rc == 0) image_remove(c);", "rc = 0;", []),
-    ("cache_spaces_kept_after_crash", "tiers/cache.c", "for (unsigned id = 1; !clean && id <=",
-     "for (unsigned id = 1; false && id <=", []),
+     "rc = image_save_table(c, false, error); if (rc == 0 && !atomic_load(&c->image_kept)) image_remove(c);", "rc = 0;", []),
+    ("cache_spaces_kept_after_crash", "tiers/cache.c", "if (rc == 0 && !clean) rc = empty_cache_spaces",
+     "if (rc == 0 && false) rc = empty_cache_spaces", []),
     ("file_number_used_again", "tiers/cold/cold.c",
      "atomic_store(&cold->next_number, cold->manifest.next_number);",
      "atomic_store(&cold->next_number, 1);", []),
@@ -58,6 +57,14 @@ MUTANTS = [
 		file_unlink(&cold->dir, name);
 	}
 	if (!status) status = set ? set_install(cold, set) : -ENOMEM;""", []),
+    ("log_frame_crc_ignored", "tiers/cold/log_parse.c", "return crc == frame->crc ? 0 : -EILSEQ;",
+     "(void)crc; return 0;", ["--durable"]),
+    ("log_trimmed_early", "tiers/durable.c", "uint64_t least = needed(c);",
+     "uint64_t least = UINT64_MAX; (void)needed;", ["--durable"]),
+    ("log_not_synced", "tiers/cold/log.c", "int rc = file_sync_data(&log->file.file);", "int rc = 0;",
+     ["--durable"]),
+    ("log_removed_before_table", "tiers/cache.c", "rc = image_save_table(c, false, error); if (rc == 0 &&",
+     "log_remove_all(c->log); rc = image_save_table(c, false, error); if (rc == 0 &&", ["--durable"]),
 ]
 
 
