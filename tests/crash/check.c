@@ -34,6 +34,14 @@ void check_disk(struct disk *disk, const struct disk_image *image)
 
 /* ---- Reading ---- */
 
+/* It is, or the call under way makes it so. */
+static bool opened_durable(const struct model *model, uint32_t k)
+{
+	return model->space[k].durable ||
+	       (model->n_under_way && model->under_way->kind == EVENT_SPACE &&
+		model->under_way->space == k && model->under_way->durable);
+}
+
 static bool open_cache(struct look *look, struct disk *disk)
 {
 	struct thermo_options options;
@@ -45,14 +53,11 @@ static bool open_cache(struct look *look, struct disk *disk)
 		return false;
 	}
 	for (uint32_t k = 0; k < MODEL_SPACES; k++) {
-		const struct model *model = look->model;
 		struct thermo_space_options space;
 		char name[8];
 		snprintf(name, sizeof(name), "s%u", k);
 		thermo_space_options_init(&space);
-		space.durability = model->space[k].durable ||
-				   (model->n_under_way && model->under_way->kind == EVENT_SPACE &&
-				    model->under_way->space == k && model->under_way->durable);
+		space.durability = opened_durable(look->model, k);
 		status = thermo_space_open(look->cache, name, &space, &look->space[k], &error);
 		if (status) {
 			WRONG(look, "space %s cannot be opened: %d, %s", name, status, error.text);
@@ -250,7 +255,7 @@ static bool go_on(struct look *look, struct disk *disk)
 	for (uint32_t k = 0; k < MODEL_SPACES; k++) {
 		after->space[k] = look->found[k];
 		after->space[k].exists = true;
-		after->space[k].durable = look->model->space[k].durable;
+		after->space[k].durable = opened_durable(look->model, k);
 	}
 	bool well = write_on(look, after);
 	if (well && thermo_close(&look->cache, 0, &error)) {
@@ -276,7 +281,7 @@ static void observe(const struct look *look, struct model *observed)
 	for (uint32_t k = 0; k < MODEL_SPACES; k++) {
 		observed->space[k] = look->found[k];
 		observed->space[k].exists = true;
-		observed->space[k].durable = look->model->space[k].durable;
+		observed->space[k].durable = opened_durable(look->model, k);
 	}
 }
 
