@@ -407,7 +407,8 @@ static int open_image(struct thermo *c, bool *clean, struct thermo_error *error)
 			 c->options.cold_dir);
 	if (rc && kept)
 		return error_set(error, rc == -ENOENT ? -EILSEQ : rc,
-				 "%.150s: records of durable spaces are in it; see thermo repair", why.text);
+				 "%.150s: records of durable spaces are in it; "
+				 "restore it from a copy", why.text);
 	if (rc)
 		cache_notice(c, "%s: cache spaces start empty", why.text);
 	*clean &= rc == 0;

@@ -214,6 +214,8 @@ int thermo_poll(struct thermo_queue *q, struct thermo_request **done, size_t max
 		return -ECHILD;
 	uint64_t began = timeout_ns > 0 ? monotonic_ns() : 0;
 	take_signal(q);
+	if (!q->runner->flights && q->runner->io)
+		runner_wait(q->runner, 0); /* a signal that came after its read was collected */
 	sift(q);
 	for (;;) {
 		int64_t left = timeout_ns;

@@ -21,8 +21,8 @@
 
 /* Where docs/format.md says that things are. */
 #define TABLE_IMAGE 24u
-#define TABLE_HASH 40u
-#define TABLE_HEAD 48u
+#define TABLE_HASH 48u
+#define TABLE_HEAD 56u
 #define IMAGE_NUMBER 16u
 #define IMAGE_HEAD 24u
 #define BLOCK_HEAD 16u

@@ -390,7 +390,7 @@ static void missing_image_is_no_silence(void)
 	snprintf(path, sizeof(path), "%s/memory.img", bed.scratch.path);
 	CU_ASSERT_EQUAL(unlink(path), 0);
 	CU_ASSERT_EQUAL(thermo_open(&bed.options, &bed.cache, &bed.error), -EILSEQ);
-	CU_ASSERT_PTR_NOT_NULL(strstr(bed.error.text, "thermo repair"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(bed.error.text, "restore it from a copy"));
 	bed.cache = NULL;
 	bed_end(&bed);
 }

@@ -210,6 +210,9 @@ static void submit_many_descriptor_tells_when_done(void)
 	}
 	CU_ASSERT_EQUAL(left, 0);
 	CU_ASSERT_EQUAL(wrong_answers(g, false), 0);
+	/* The kernel may raise the descriptor for a read after it was collected: a poll puts it down. */
+	if (poll(&p, 1, 10))
+		CU_ASSERT_EQUAL(thermo_poll(queue, done, 16, 0), 0);
 	CU_ASSERT_EQUAL(poll(&p, 1, 0), 0);
 	CU_ASSERT_EQUAL(thermo_queue_close(&queue), THERMO_OK);
 	free(g);

@@ -133,8 +133,7 @@ static int damaged(struct reading *r, uint64_t from, uint64_t to, struct thermo_
 	char name[LOG_NAME_BYTES];
 	log_file_name(r->number, name);
 	return error_set(error, -EILSEQ, "%s/%s: damaged at %" PRIu64 ", %" PRIu64 " bytes, below what was synced: "
-			 "records of durable spaces are lost; look with thermo inspect --verify, salvage with "
-			 "thermo repair", r->log->options.dir->name, name, from, to - from);
+			 "records of durable spaces are lost; restore the directory from a copy", r->log->options.dir->name, name, from, to - from);
 }
 
 /* No frame at the offset of the last file: torn, or damage? */
