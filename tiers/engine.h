@@ -8,7 +8,8 @@
  *   request.c  one operation from start to end, cold reads included; single calls and batches
  *   queue.c    submit, poll, cancel    large.c    values in chunks
  *   durable.c  what durable spaces need of the log
- *   migrate.c  reclaim, demotion, promotion, sweep; the background threads
+ *   migrate.c  when what moves, the background threads   choose.c  which segment   heat.c  promotion
+ *   reclaim.c  how a segment is emptied; runs
  *   iterate.c, image.c (what a clean close keeps), options.c, stats.c
  *
  * Sequence numbers are a Lamport clock: a mutation gets max(clock, the key's last + 1), and the clock
@@ -102,7 +103,7 @@ struct thermo_space {
 struct lookup_ops;
 
 struct log;
-struct reclaim; /* migrate.c */
+struct reclaim; /* reclaim.h */
 
 /* Hashes of warm records that are to come to DRAM. Lossy: whoever is too fast overwrites the oldest. */
 struct candidates {
@@ -139,7 +140,7 @@ struct thermo {
 	_Atomic uint32_t demoting;            /* a record may be in a run that is not visible yet */
 	_Atomic uint8_t aim[QUEUES];          /* the tier that new records of a queue go to */
 	_Atomic uint32_t hungry;              /* somebody waits for room */
-	_Atomic uint32_t dram_wanted;         /* promotion found no room in DRAM: see migrate.c */
+	_Atomic uint32_t dram_wanted;         /* promotion found no room in DRAM: see migrate.h */
 	_Atomic uint32_t starved;             /* index or cold wait for memory: the pool is to give some */
 
 	_Alignas(128) pthread_mutex_t lock;
@@ -533,7 +534,7 @@ static inline uint32_t stripe_read(struct thermo *c, uint64_t hash)
 bool large_forget_more(struct thermo *c);
 void large_close(struct thermo *c);
 
-/* ---- migrate.c ---- */
+/* ---- migrate.c, choose.c, heat.c ---- */
 int migrate_open(struct thermo *c);
 void migrate_close(struct thermo *c);
 /* Makes room in memory, or in DRAM: slices of reclaim by the caller, then waits until deadline (monotonic

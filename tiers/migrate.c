@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When what moves: which segment is reclaimed next and how, promotion, the sweep that measures how
- * often records are used, and the background threads.
+ * When what moves: slices of reclaim and when a run is published, help by who finds no room, the background
+ * threads, and what empties memory on request. Which segment is next is choose.c, promotion heat.c.
  *
- * Residency: when both memory tiers are full, the oldest segment of the small FIFO (if that is
- * over its share) or of the main FIFO is scanned, whichever tier it lies in. Placement: when only
- * DRAM is full, its oldest main segment is scanned and what is not used often moves to warm.
- * Runs are written in batches: scanning begins while room is left (`high`), a run is published when it is
- * big enough or when free segments get few (`low`).
+ * Runs are written in batches: scanning begins while room is left, a run is published when it is
+ * big enough or when free segments get few.
  */
 #include "tiers/durable.h"
-#include "tiers/reclaim.h"
+#include "tiers/migrate.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -19,331 +16,11 @@
 #define SLICE_RECORDS 512
 #define HELP_RECORDS 64      /* of a slice, for who finds no room ... */
 #define HELP_NS (MS / 4)     /* ... and how long he goes on with them */
-#define SAMPLE_BUCKETS 1024
-#define PLACE_IN_VAIN (UINT64_C(8) << 20) /* bytes of segments, before the next count of heat */
 #define MS UINT64_C(1000000)
-
-/* Somebody found no room in DRAM. */
-enum { WANTED_NOT, WANTED_FOR_USE, WANTED_FOR_HINT };
 
 static bool epoch_is_passed(uint64_t epoch)
 {
 	return epoch_passed(epoch);
-}
-
-/* ---- Levels, under lock ---- */
-
-static uint32_t segments_target(const struct pool *pool)
-{
-	return pool->extents_target * pool->per_extent;
-}
-
-static uint32_t level_low(const struct thermo *c, unsigned tier)
-{
-	return c->reserve[tier] + cache_margin(c, tier);
-}
-
-/* Free, or free when readers have moved on; what refs hold in limbo may stay for long and does not count. */
-static uint32_t free_or_limbo(const struct pool *pool)
-{
-	uint32_t n = pool->free.count;
-	for (const struct segment *s = pool->limbo.head; s; s = s->next)
-		n += atomic_load_explicit(&s->pins, memory_order_relaxed) == 0;
-	return n;
-}
-
-static uint32_t free_soon(const struct thermo *c, unsigned tier)
-{
-	return free_or_limbo(&c->pool[tier]) + c->reclaim->coming[tier];
-}
-
-static bool warm_has_room(const struct thermo *c)
-{
-	return c->pool[THERMO_WARM].extents_target &&
-	       free_soon(c, THERMO_WARM) >= level_low(c, THERMO_WARM);
-}
-
-/* ---- Which segment, under lock ---- */
-
-static uint64_t share_most(const struct thermo *c, const struct thermo_space *space, unsigned tier)
-{
-	uint64_t most = (uint64_t)segments_target(&c->pool[tier]) *
-			space->options.max_percent[tier] / 100;
-	return space->options.max_percent[tier] >= 100 ? UINT64_MAX : most ? most : 1;
-}
-
-static bool over_share(const struct thermo *c, const struct thermo_space *space, unsigned tier)
-{
-	return space->segments[tier] > share_most(c, space, tier);
-}
-
-void migrate_share(const struct thermo *c, struct thermo_space *space, unsigned tier)
-{
-	atomic_store_explicit(&space->full[tier],
-			      space->segments[tier] >= share_most(c, space, tier),
-			      memory_order_relaxed);
-}
-
-static bool protected_share(const struct thermo *c, const struct segment *s)
-{
-	const struct thermo_space *space = &c->space[s->space];
-	uint64_t all = segments_target(&c->pool[s->tier]);
-	return space->segments[s->tier] <= all * space->options.min_percent[s->tier] / 100;
-}
-
-static struct segment *oldest(const struct thermo *c, unsigned tier, unsigned queue)
-{
-	struct segment *s = c->queue[tier][queue].head;
-	for (; s; s = s->next) /* the first one, but for spaces with a least share */
-		if (!protected_share(c, s) && epoch_passed(s->sealed_epoch))
-			return s;
-	return NULL;
-}
-
-static struct segment *older(struct segment *a, struct segment *b)
-{
-	if (!a || !b)
-		return a ? a : b;
-	return a->born <= b->born ? a : b;
-}
-
-static uint64_t queue_bytes(const struct thermo *c, unsigned tier, unsigned queue)
-{
-	return (uint64_t)c->queue[tier][queue].count << c->pool[tier].segment_shift;
-}
-
-/* Seals lanes and outputs that lie in extents which are to go. */
-static void seal_closing(struct thermo *c, unsigned tier)
-{
-	for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
-		struct thermo_space *space = &c->space[id];
-		if (atomic_load(&space->state) == SPACE_NONE)
-			continue;
-		for (unsigned o = 0; o < OUTS; o++) {
-			struct segment *s = space->out[tier][o];
-			if (s && pool_closing(&c->pool[tier], s)) {
-				space->out[tier][o] = NULL;
-				segment_seal(c, s);
-			}
-		}
-		struct lane *lanes = &space->lane[tier][0][0][0];
-		for (unsigned i = 0; i < LANES_ALL / MEMORY_TIERS; i++) {
-			struct segment *s = atomic_load(&lanes[i].open);
-			if (s && pool_closing(&c->pool[tier], s)) {
-				atomic_store(&lanes[i].open, NULL);
-				segment_seal(c, s);
-			}
-		}
-	}
-}
-
-static bool pinned(const struct segment *s, uint64_t upto)
-{
-	return atomic_load_explicit(&s->log_file, memory_order_relaxed) <= upto;
-}
-
-/* Seals lanes and outputs that need one of these log files; pinned: one is left that is not being emptied. */
-static bool seal_pinned(struct thermo *c, uint64_t upto)
-{
-	bool any = false;
-	for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
-		struct thermo_space *space = &c->space[id];
-		if (atomic_load(&space->state) == SPACE_NONE || !space->durable)
-			continue;
-		struct segment **out = &space->out[0][0];
-		for (unsigned i = 0; i < MEMORY_TIERS * OUTS; i++)
-			if (out[i] && pinned(out[i], upto)) {
-				segment_seal(c, out[i]);
-				out[i] = NULL;
-				any = true;
-			}
-		struct lane *lanes = &space->lane[0][0][0][0];
-		for (unsigned i = 0; i < LANES_ALL; i++) {
-			struct segment *s = atomic_load(&lanes[i].open);
-			if (!s || !pinned(s, upto))
-				continue;
-			atomic_store(&lanes[i].open, NULL);
-			segment_seal(c, s);
-			any = true;
-		}
-	}
-	return any;
-}
-
-/* The log is to lose its oldest files: a segment that needs one of them. *left: there is one. */
-static struct segment *choose_pinned(struct thermo *c, enum reclaim_mode *mode, uint64_t upto, bool *left)
-{
-	*left = seal_pinned(c, upto);
-	*mode = RECLAIM_FLUSH;
-	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
-		for (unsigned queue = 0; queue < QUEUES; queue++)
-			for (struct segment *s = c->queue[tier][queue].head; s; s = s->next) {
-				if (!pinned(s, upto))
-					continue;
-				*left = true;
-				if (epoch_passed(s->sealed_epoch))
-					return s;
-			}
-	return NULL;
-}
-
-static struct segment *choose_closing(struct thermo *c, enum reclaim_mode *mode)
-{
-	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
-		struct pool *pool = &c->pool[tier];
-		if (pool->extents_present <= pool->extents_target)
-			continue;
-		seal_closing(c, tier);
-		*mode = pool->free.count > c->reserve[tier] ? RECLAIM_RELOCATE : RECLAIM_EVICT;
-		for (unsigned queue = 0; queue < QUEUES; queue++)
-			for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
-				if (pool_closing(pool, s) && epoch_passed(s->sealed_epoch))
-					return s;
-	}
-	return NULL;
-}
-
-/* Over its share of DRAM, a space moves on to warm if there is room for it. */
-static struct segment *choose_over_share(struct thermo *c, enum reclaim_mode *mode)
-{
-	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
-		for (unsigned id = 1; id <= atomic_load(&c->space_high); id++) {
-			struct thermo_space *space = &c->space[id];
-			if (atomic_load(&space->state) == SPACE_NONE || !over_share(c, space, tier))
-				continue;
-			bool moves = tier == THERMO_HOT && warm_has_room(c) &&
-				     !atomic_load(&space->full[THERMO_WARM]);
-			*mode = moves ? RECLAIM_DEMOTE : RECLAIM_EVICT;
-			for (unsigned queue = 0; queue < QUEUES; queue++)
-				for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
-					if (s->space == id && epoch_passed(s->sealed_epoch))
-						return s;
-		}
-	return NULL;
-}
-
-/* Segments in which everything has expired, looked for now and then. */
-static struct segment *choose_expired(struct thermo *c, enum reclaim_mode *mode)
-{
-	uint64_t now = monotonic_ns();
-	if (now - c->reclaim->expiry_checked_ns < 200 * MS)
-		return NULL;
-	*mode = RECLAIM_EVICT;
-	uint64_t wall = cache_now_ms(c);
-	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
-		for (unsigned queue = 0; queue < QUEUES; queue++)
-			for (struct segment *s = c->queue[tier][queue].head; s; s = s->next)
-				if (atomic_load(&s->expires_max) <= wall &&
-				    epoch_passed(s->sealed_epoch))
-					return s;
-	c->reclaim->expiry_checked_ns = now;
-	return NULL;
-}
-
-static struct segment *choose_eviction(struct thermo *c, enum reclaim_mode *mode)
-{
-	struct segment *small =
-		older(oldest(c, THERMO_HOT, POLICY_SMALL), oldest(c, THERMO_WARM, POLICY_SMALL));
-	struct segment *main =
-		older(oldest(c, THERMO_HOT, POLICY_MAIN), oldest(c, THERMO_WARM, POLICY_MAIN));
-	uint64_t bytes = queue_bytes(c, THERMO_HOT, POLICY_MAIN) +
-			 queue_bytes(c, THERMO_WARM, POLICY_MAIN);
-	*mode = RECLAIM_EVICT;
-	if (main && (!small || bytes > policy_main_target(c->policy)))
-		return main;
-	return small;
-}
-
-/* As the simulator does: small has its share of DRAM, and there is made room for it; main, and what small
- * has beyond its share, take what lies idle; the rest is warm. Where the tier that is aimed at has no
- * room, writers take the other one. */
-void migrate_aim(struct thermo *c)
-{
-	uint8_t small = THERMO_HOT, main = THERMO_HOT;
-	if (c->pool[THERMO_WARM].extents_target) {
-		uint64_t hot_main = queue_bytes(c, THERMO_HOT, POLICY_MAIN);
-		uint64_t hot_small = queue_bytes(c, THERMO_HOT, POLICY_SMALL);
-		uint64_t small_hot = policy_small_hot(
-			c->policy, hot_main + queue_bytes(c, THERMO_WARM, POLICY_MAIN));
-		uint64_t hot = (uint64_t)segments_target(&c->pool[THERMO_HOT])
-			       << c->pool[THERMO_HOT].segment_shift;
-		bool idle = free_or_limbo(&c->pool[THERMO_HOT]) > level_low(c, THERMO_HOT);
-		if (hot_small >= policy_small_target(c->policy) &&
-		    (!idle || hot_small >= small_hot))
-			small = THERMO_WARM;
-		if (!idle || hot_main + small_hot >= hot)
-			main = THERMO_WARM;
-	}
-	atomic_store_explicit(&c->aim[POLICY_SMALL], small, memory_order_relaxed);
-	atomic_store_explicit(&c->aim[POLICY_MAIN], main, memory_order_relaxed);
-}
-
-/* The next segment of DRAM to look through for what has not earned its place: of small if it has more than
- * its share, else of main; round and round, since what stays keeps its birth. */
-static struct segment *choose_placement(struct thermo *c)
-{
-	struct reclaim *r = c->reclaim;
-	struct segment *first = NULL;
-	if (r->futile >= PLACE_IN_VAIN || !policy_threshold(c->policy))
-		return NULL;
-	unsigned queue = queue_bytes(c, THERMO_HOT, POLICY_SMALL) > policy_small_target(c->policy)
-				 ? POLICY_SMALL
-				 : POLICY_MAIN;
-	for (struct segment *s = c->queue[THERMO_HOT][queue].head; s; s = s->next) {
-		if (protected_share(c, s) || !epoch_passed(s->sealed_epoch))
-			continue;
-		if (s->born > r->placed[queue]) {
-			r->placed[queue] = s->born;
-			return s;
-		}
-		first = first ? first : s;
-	}
-	r->placed[queue] = first ? first->born : 0;
-	return first;
-}
-
-/* A hint is worth more than what has been in DRAM the longest. */
-static struct segment *choose_demotion(struct thermo *c)
-{
-	struct segment *small = oldest(c, THERMO_HOT, POLICY_SMALL);
-	struct segment *main = oldest(c, THERMO_HOT, POLICY_MAIN);
-	if (small && main)
-		return queue_bytes(c, THERMO_HOT, POLICY_SMALL) > policy_small_target(c->policy)
-			       ? small
-			       : main;
-	return small ? small : main;
-}
-
-/* When the tiers together are short of room, something is evicted. When only DRAM is, and somebody wants it,
- * something of it moves to warm. */
-static struct segment *choose_room(struct thermo *c, enum reclaim_mode *mode)
-{
-	uint64_t soon = 0, need = c->cold ? c->reclaim->writer_bytes : 0;
-	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
-		if (!c->pool[tier].extents_target)
-			continue;
-		soon += (uint64_t)free_soon(c, tier) << c->pool[tier].segment_shift;
-		need += (uint64_t)level_low(c, tier) << c->pool[tier].segment_shift;
-	}
-	migrate_aim(c);
-	if (soon <= need)
-		return choose_eviction(c, mode);
-	if (free_soon(c, THERMO_HOT) >= level_low(c, THERMO_HOT)) {
-		atomic_store(&c->dram_wanted, WANTED_NOT);
-		return NULL;
-	}
-	unsigned wanted = atomic_load(&c->dram_wanted);
-	if (queue_bytes(c, THERMO_HOT, POLICY_SMALL) < policy_small_target(c->policy) && !wanted)
-		wanted = WANTED_FOR_USE;
-	if (!wanted || !warm_has_room(c))
-		return NULL;
-	*mode = RECLAIM_PLACE;
-	struct segment *s = choose_placement(c);
-	if (!s && wanted == WANTED_FOR_HINT) {
-		*mode = RECLAIM_DEMOTE;
-		s = choose_demotion(c);
-	}
-	return s;
 }
 
 static bool cold_refuses(const struct thermo *c)
@@ -359,13 +36,7 @@ static bool begin_next(struct thermo *c)
 	pthread_mutex_lock(&c->lock);
 	struct segment *s = wants ? choose_pinned(c, &mode, upto, &left) : NULL;
 	if (!s)
-		s = choose_closing(c, &mode);
-	if (!s)
-		s = choose_over_share(c, &mode);
-	if (!s)
-		s = choose_room(c, &mode);
-	if (!s)
-		s = choose_expired(c, &mode);
+		s = choose_segment(c, &mode);
 	pthread_mutex_unlock(&c->lock);
 	if (s)
 		reclaim_begin(c, s, mode);
@@ -412,7 +83,7 @@ static bool publish_due(struct thermo *c)
 	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++) {
 		const struct pool *pool = &c->pool[tier];
 		if (r->coming[tier] && (pool->extents_present > pool->extents_target ||
-					free_or_limbo(pool) < level_low(c, tier)))
+					choose_free_or_limbo(pool) < choose_level_low(c, tier)))
 			due = true;
 	}
 	pthread_mutex_unlock(&c->lock);
@@ -437,187 +108,6 @@ static bool slice(struct thermo *c, unsigned records, bool may_publish)
 	if (r->publishing && writer_full(c))
 		return did; /* one run on its way and the next one full: wait */
 	return begin_next(c) || did;
-}
-
-/* ---- Heat ---- */
-
-struct sweep {
-	struct thermo *cache;
-	uint64_t *population;
-};
-
-static void sweep_visit(void *context, struct bucket *bucket, unsigned slot, uint64_t place)
-{
-	struct sweep *sweep = context;
-	unsigned epoch =
-		atomic_load_explicit(&sweep->cache->heat_epoch, memory_order_relaxed);
-	uint8_t old = atomic_load_explicit(&bucket->counter[slot], memory_order_relaxed);
-	uint8_t now = policy_decayed(old, epoch);
-	if (now != old) /* visited at least once in an epoch, so that two bits of epoch suffice */
-		atomic_store_explicit(&bucket->counter[slot], now, memory_order_relaxed);
-	(void)place;
-	sweep->population[policy_frequency(now, epoch)]++;
-}
-
-/* Hits on hot and warm records, since open. */
-static uint64_t accesses(struct thermo *c)
-{
-	uint64_t n = 0;
-	for (unsigned i = 0; i < SHARDS; i++) {
-		struct shard *s = &c->shard[i];
-		n += atomic_load_explicit(&s->hits[0], memory_order_relaxed) +
-		     atomic_load_explicit(&s->hits[1], memory_order_relaxed);
-	}
-	return n;
-}
-
-/* Mean bytes of a record in memory. */
-static uint64_t mean_bytes(struct thermo *c)
-{
-	uint64_t bytes = 0, records = index_records(c->index);
-	pthread_mutex_lock(&c->lock);
-	for (unsigned tier = 0; tier < MEMORY_TIERS; tier++)
-		for (unsigned queue = 0; queue < QUEUES; queue++)
-			bytes += queue_bytes(c, tier, queue);
-	pthread_mutex_unlock(&c->lock);
-	return records && bytes ? bytes / records + 1 : 64;
-}
-
-/* What was counted, scaled up to all records, makes the placement threshold. */
-static void report_population(struct thermo *c)
-{
-	struct reclaim *r = c->reclaim;
-	uint64_t seen = 0;
-	for (unsigned i = 0; i < 16; i++)
-		seen += r->population[i];
-	double bytes = (double)mean_bytes(c) * (double)index_records(c->index);
-	for (unsigned i = 0; i < 16 && seen; i++)
-		r->population[i] = (uint64_t)((double)r->population[i] / (double)seen * bytes);
-	policy_population(c->policy, r->population);
-	r->futile = 0;
-}
-
-static void count_anew(struct reclaim *r)
-{
-	memset(r->population, 0, sizeof(r->population));
-	r->counted = 0;
-}
-
-/* Looks at the counters of part of the index, as much as there was traffic. The index is in the order of
- * hashes, so every eighth of it is a fair sample. */
-static void sweep(struct thermo *c, bool idle)
-{
-	struct reclaim *r = c->reclaim;
-	uint64_t now = accesses(c), fresh = now - r->accesses_last;
-	uint64_t buckets = index_buckets(c->index);
-	uint64_t sample = buckets / 8 > SAMPLE_BUCKETS ? buckets / 8 : SAMPLE_BUCKETS;
-	uint64_t most = idle ? 65536 : 8192;
-	if (!fresh && policy_threshold(c->policy))
-		return;
-	if (!fresh) /* DRAM may have filled up without a hit */
-		fresh = index_records(c->index) / 8;
-	if (!fresh)
-		return;
-	r->accesses_last = now;
-	policy_clock(c->policy, now, index_records(c->index));
-	if (policy_epoch(c->policy) !=
-	    atomic_load_explicit(&c->heat_epoch, memory_order_relaxed)) {
-		cache_heat(c);
-		count_anew(r); /* a sample is of one epoch */
-	}
-	struct sweep context = {c, r->population};
-	for (uint64_t n = fresh + 16 < most ? fresh + 16 : most; n; n -= n < 64 ? n : 64) {
-		epoch_enter();
-		index_sweep(c->index, &r->sweep_cursor, n < 64 ? (unsigned)n : 64, sweep_visit,
-			    &context);
-		epoch_exit();
-		r->counted += n < 64 ? n : 64;
-		if (r->counted >= sample) {
-			report_population(c);
-			count_anew(r);
-		}
-	}
-}
-
-void migrate_candidate(struct candidates *to, uint64_t hash)
-{
-	uint32_t head = atomic_load_explicit(&to->head, memory_order_relaxed);
-	atomic_store_explicit(&to->hash[head % RING], hash, memory_order_relaxed);
-	atomic_store_explicit(&to->head, head + 1, memory_order_relaxed); /* lossy */
-}
-
-uint32_t migrate_hints_waiting(const struct thermo *c)
-{
-	return atomic_load_explicit(&c->hinted.head, memory_order_relaxed) -
-	       atomic_load_explicit(&c->hinted.tail, memory_order_relaxed);
-}
-
-static bool move_allowed(struct thermo *c, uint64_t bytes)
-{
-	struct reclaim *r = c->reclaim;
-	uint64_t rate = c->options.move_bytes_per_s;
-	if (!rate)
-		return true;
-	uint64_t now = monotonic_ns();
-	uint64_t most = rate / 4 + bytes;
-	r->move_tokens += (uint64_t)((double)(now - r->move_filled_ns) * 1e-9 * (double)rate);
-	r->move_filled_ns = now;
-	if (r->move_tokens > most)
-		r->move_tokens = most;
-	if (r->move_tokens < bytes)
-		return false;
-	r->move_tokens -= bytes;
-	return true;
-}
-
-/* For new records, under lock. */
-static bool has_room(const struct thermo *c, unsigned tier)
-{
-	return c->pool[tier].free.count > c->reserve[tier];
-}
-
-/* true: nobody wanted that much yet. */
-static bool want_dram(struct thermo *c, uint32_t what_for)
-{
-	bool more = atomic_load_explicit(&c->dram_wanted, memory_order_relaxed) < what_for;
-	if (more)
-		atomic_store_explicit(&c->dram_wanted, what_for, memory_order_relaxed);
-	return more;
-}
-
-static bool dram_has_room(struct thermo *c)
-{
-	pthread_mutex_lock(&c->lock);
-	bool room = has_room(c, THERMO_HOT);
-	pthread_mutex_unlock(&c->lock);
-	return room;
-}
-
-/* As far as there is room and budget. */
-static bool promote_candidates(struct thermo *c, struct candidates *from, bool hinted)
-{
-	uint32_t head = atomic_load_explicit(&from->head, memory_order_relaxed);
-	uint32_t tail = atomic_load_explicit(&from->tail, memory_order_relaxed);
-	bool did = false;
-	if (head - tail > RING)
-		tail = head - RING;
-	uint64_t mean = tail != head ? mean_bytes(c) : 0;
-	for (unsigned n = 0; tail != head && n < 256; n++) {
-		if (!dram_has_room(c)) {
-			/* Worth another round; if that finds nothing to move, it is not worth the next. */
-			did |= want_dram(c, hinted ? WANTED_FOR_HINT : WANTED_FOR_USE) && hinted;
-			break;
-		}
-		if (!move_allowed(c, mean))
-			break;
-		uint64_t hash = atomic_exchange_explicit(&from->hash[tail++ % RING], 0,
-							 memory_order_relaxed);
-		if (hash)
-			reclaim_promote(c, hash, hinted);
-		did = true;
-	}
-	atomic_store_explicit(&from->tail, tail, memory_order_relaxed);
-	return did;
 }
 
 /* DRAM that nobody has taken is the hot pool's, but for an extent or two that the index and the ghost grow
@@ -658,9 +148,8 @@ static bool round_of_work(struct thermo *c)
 		if (monotonic_ns() > until)
 			break;
 	}
-	sweep(c, !did);
-	did |= promote_candidates(c, &c->hinted, true);
-	did |= promote_candidates(c, &c->earned, false);
+	heat_sweep(c, !did);
+	did |= heat_promote(c);
 	pthread_mutex_unlock(&c->migrate_lock);
 	return durable_trim(c) || did;
 }
@@ -719,7 +208,7 @@ static bool help_migrate(struct thermo *c, bool in_dram, bool margin, bool *did)
 	*did = true;
 	while (*did && !room && monotonic_ns() < until) {
 		if (in_dram)
-			want_dram(c, WANTED_FOR_HINT);
+			heat_want_dram(c, WANTED_FOR_HINT);
 		*did = slice(c, HELP_RECORDS, in_dram && !c->threads);
 		pthread_mutex_lock(&c->lock);
 		room = room_made(c, in_dram, margin);

@@ -175,10 +175,10 @@ static void seal_section(const struct bytes *file, struct format_section *sectio
 
 static void seal_blocks(const struct bytes *file, const struct segment_footer *footer)
 {
-	const uint8_t *starts = file->start + footer->fence.at + (size_t)footer->blocks * 4;
 	if (footer->fence.at > file->len || footer->fence.bytes > file->len - footer->fence.at ||
 	    footer->fence.bytes != (uint64_t)footer->blocks * 8)
 		return;
+	const uint8_t *starts = file->start + footer->fence.at + (size_t)footer->blocks * 4;
 	for (uint32_t b = 0; b < footer->blocks; b++) {
 		struct block_header header;
 		uint32_t at;

@@ -8,7 +8,7 @@
  * The cap is the row's size, all in (index, ghost and heap come out of it; keys, which the reference
  * does not count, too), DRAM:warm 1:4. Rows whose fifth is below the least DRAM are left out; with
  * --any they run with the least DRAM and what is left as warm. Without --threads the migrator runs
- * between requests, so a run is repeatable. Exits 1 if an s3fifo row at 1:4 is off by over a point.
+ * between requests, so runs agree to about 0.1 point. Exits 1 if an s3fifo row at 1:4 is off by over a point.
  */
 #include "tests/tools/reference.h"
 

@@ -190,8 +190,8 @@ static void report_block(struct cold *cold, struct scrub *scrub, uint32_t block)
 		return;
 	if (!scrub->bad++ && !atomic_load(&segment->scrub_bad))
 		cold_say(cold, "cold tier %s: %016" PRIx64 ".seg: the block at byte %" PRIu64
-			       " is damaged; keys of space %u that it held are lost until they are written again: "
-			       "restore the file from a copy if there is one",
+			       " is damaged; keys of space %u that it held are lost: close the cache, and "
+			       "see `thermo inspect --verify` and `thermo repair`",
 			 cold->dir.name, segment->number, place.start,
 			 space_of(segment, block)->space);
 }
@@ -202,8 +202,8 @@ static void report_part(struct cold *cold, struct scrub *scrub, const char *what
 	if (first_that_counts(cold, segment) == segment->fences.blocks)
 		return; /* it goes anyway */
 	if (!scrub->bad++ && !atomic_load(&segment->scrub_bad))
-		cold_say(cold, "cold tier %s: %016" PRIx64 ".seg: %s: close the cache, and restore "
-			       "the file from a copy if there is one",
+		cold_say(cold, "cold tier %s: %016" PRIx64 ".seg: %s: close the cache, and see `thermo "
+			       "inspect --verify` and `thermo repair`",
 			 cold->dir.name, segment->number, what);
 }
 
