@@ -41,7 +41,8 @@ enum thermo_outcome {
 	THERMO_OK = 0,
 	THERMO_MISS = 1,      /* no such key (or it has expired) */
 	THERMO_PENDING = 2,   /* not known by the deadline; ask again. Never means a miss */
-	THERMO_LOST = 3,      /* the record was here and a bad block or poisoned memory took it */
+	THERMO_LOST = 3,      /* the record was here and a bad block or poisoned memory took it; in
+			       * a durable space that is -EIO */
 	THERMO_PIN_LIMIT = 4, /* too many bytes are pinned: copy with thermo_get instead */
 	THERMO_BUSY = 5,      /* no room could be made within put_wait_ms; nothing was changed */
 	THERMO_CONFLICT = 6,  /* compare-and-set: the key's version is another */

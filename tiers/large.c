@@ -165,7 +165,7 @@ static int put_head(struct thermo *c, struct write *w, const struct cold_get *ge
 		cold_get_release(runner->io, &anew);
 		runner_give(runner);
 	}
-	return rc == -EIO ? THERMO_LOST : rc;
+	return request_cold_status(&c->space[w->key.space], rc);
 }
 
 int large_put(struct thermo *c, struct thermo_request *r, const struct cold_get *get,

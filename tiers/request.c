@@ -135,12 +135,16 @@ static bool head_replaced(struct thermo *c, const struct key *key, const struct 
 	return in_memory(c, key) || !stripe || stripe_read(c, key->hash) != *stripe;
 }
 
-/* What a read of cold that failed means to the caller. A block that cannot be read took a cache's record with it. */
-static int cold_error(struct thermo *c, int status)
+int request_cold_status(const struct thermo_space *space, int status)
 {
-	struct shard *shard = cache_shard(c);
-	if (status == -EIO)
-		status = THERMO_LOST;
+	return status == -EIO && !space->durable ? THERMO_LOST : status;
+}
+
+/* What a read of cold that failed means to the caller, counted. */
+static int cold_error(const struct thermo_space *space, int status)
+{
+	struct shard *shard = cache_shard(space->cache);
+	status = request_cold_status(space, status);
 	counter_add(status == THERMO_LOST ? &shard->lost : &shard->errors, 1);
 	return status;
 }
@@ -158,7 +162,7 @@ static int begin_get(struct thermo *c, struct thermo_request *r)
 		if (rc == THERMO_MISS)
 			return head_replaced(c, &key, &head, NULL) ? REQUEST_AGAIN : count_miss(c);
 		if (rc < 0)
-			return cold_error(c, rc);
+			return cold_error(r->space, rc);
 		counter_add(&cache_shard(c)->hits[r->tier == THERMO_WARM], 1);
 		return rc;
 	}
@@ -174,20 +178,20 @@ static int finish_get(struct thermo *c, struct thermo_request *r, const struct c
 	if (get->status == THERMO_MISS || (get->status == THERMO_OK && !cold_live(c, get)))
 		return count_miss(c);
 	if (get->status != THERMO_OK)
-		return cold_error(c, get->status);
+		return cold_error(r->space, get->status);
 	r->tier = THERMO_COLD;
 	r->version = get->record.seq;
 	if (get->record.flags & COLD_HEAD) {
 		struct large_head head;
 		if (get->record.value_len != sizeof(head))
-			return cold_error(c, -EILSEQ);
+			return cold_error(r->space, -EILSEQ);
 		memcpy(&head, get->record.value, sizeof(head));
 		promote(c, &key, get, stripe, 0);
 		int rc = large_get(c, r, &head);
 		if (rc == THERMO_MISS)
 			return head_replaced(c, &key, &head, &stripe) ? REQUEST_AGAIN : count_miss(c);
 		if (rc < 0)
-			return cold_error(c, rc);
+			return cold_error(r->space, rc);
 		counter_add(&cache_shard(c)->cold_hits, 1);
 		return rc;
 	}
@@ -287,7 +291,7 @@ static int finish_ref(struct thermo *c, struct thermo_request *r, const struct c
 	if (get->status == THERMO_MISS || (get->status == THERMO_OK && !cold_live(c, get)))
 		return count_miss(c);
 	if (get->status != THERMO_OK)
-		return cold_error(c, get->status);
+		return cold_error(r->space, get->status);
 	if (get->record.flags & COLD_HEAD)
 		return -EFBIG;
 	promote(c, &key, get, stripe, 0);
@@ -460,7 +464,7 @@ static int finish_discard(struct thermo *c, struct thermo_request *r, const stru
 			  uint32_t stripe)
 {
 	if (r->op == THERMO_OP_REMOVE && get->status < 0)
-		return cold_error(c, get->status);
+		return cold_error(r->space, get->status);
 	if (r->op == THERMO_OP_REMOVE && !cold_live(c, get)) {
 		struct key key = request_key(r);
 		if (!in_memory(c, &key))
@@ -492,7 +496,7 @@ static int retouch(struct thermo *c, struct thermo_request *r, const struct view
 		if (rc == THERMO_MISS && head_replaced(c, &w.key, &head, get ? &stripe : NULL))
 			return REQUEST_AGAIN;
 		if (rc == -EIO)
-			return cold_error(c, rc);
+			return cold_error(r->space, rc);
 		if (rc != THERMO_OK)
 			return rc;
 	}
@@ -552,7 +556,7 @@ static int finish_touch(struct thermo *c, struct thermo_request *r, const struct
 	if (get->status == THERMO_MISS || (get->status == THERMO_OK && !cold_live(c, get)))
 		return THERMO_MISS;
 	if (get->status != THERMO_OK)
-		return cold_error(c, get->status);
+		return cold_error(r->space, get->status);
 	struct view v = {
 		.value = get->record.value,
 		.value_len = get->record.value_len,
@@ -630,7 +634,7 @@ static int finish_exists(struct thermo *c, struct thermo_request *r, const struc
 	if (get->status == THERMO_MISS || (get->status == THERMO_OK && !cold_live(c, get)))
 		return THERMO_MISS;
 	if (get->status != THERMO_OK)
-		return cold_error(c, get->status);
+		return cold_error(r->space, get->status);
 	describe(c, r->value, THERMO_COLD, get->record.value, get->record.value_len,
 		 get->record.flags & COLD_HEAD, get->record.seq, get->record.expires_ms);
 	return THERMO_OK;
@@ -670,7 +674,7 @@ int request_finish(struct thermo *c, struct thermo_request *r, const struct cold
 	case THERMO_OP_PUT:
 	case THERMO_OP_CAS:
 		if (r->op == THERMO_OP_CAS && get->status < 0)
-			return cold_error(c, get->status);
+			return cold_error(r->space, get->status);
 		return store(c, r, get, stripe);
 	case THERMO_OP_DELETE:
 	case THERMO_OP_REMOVE:

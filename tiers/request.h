@@ -66,6 +66,8 @@ struct thermo_request *runner_done(struct runner *runner); /* NULL: none */
 int request_begin(struct thermo *c, struct thermo_request *request);
 int request_finish(struct thermo *c, struct thermo_request *request, const struct cold_get *get,
 		   uint32_t stripe);
+/* A block that cannot be read took a cache's record with it: LOST; in a durable space it is the error that it is. */
+int request_cold_status(const struct thermo_space *space, int status);
 /* -EINVAL and the like, before anything is begun. */
 int request_check(const struct thermo_request *request);
 

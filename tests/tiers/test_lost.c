@@ -55,12 +55,18 @@ static uint32_t find_lost(struct bed *bed)
 	return 0;
 }
 
-static void lost_open(struct bed *bed)
+static void lost_open(struct bed *bed, bool durable)
 {
+	struct thermo_space_options options;
 	bed_init(bed, false, true);
 	bed->options.background_threads = 0; /* nothing moves but what the test moves */
 	if (bed_open(bed))
 		CU_FAIL_FATAL("the cache does not open");
+	thermo_space_options_init(&options);
+	options.durability = THERMO_DURABLE;
+	options.sync = THERMO_WRITTEN;
+	if (durable && thermo_space_open(bed->cache, "durable", &options, &bed->space, &bed->error))
+		CU_FAIL_FATAL("the durable space does not open");
 	for (unsigned round = 0; round < 2; round++) { /* so that there are older versions below */
 		for (uint32_t i = 0; i < KEYS; i++) {
 			CU_ASSERT_EQUAL_FATAL(bed_put(bed->space, i, i + 1 + round, LEN), THERMO_OK);
@@ -74,7 +80,7 @@ static void get_from_a_bad_block_is_lost(void)
 {
 	struct bed bed;
 	uint32_t lost = 0, there = 0, other = 0;
-	lost_open(&bed);
+	lost_open(&bed, false);
 	for (uint32_t i = 0; i < KEYS; i++) {
 		int rc = bed_check(bed.space, i, i + 2, LEN);
 		lost += rc == THERMO_LOST;
@@ -90,11 +96,31 @@ static void get_from_a_bad_block_is_lost(void)
 	bed_end(&bed);
 }
 
+static void get_from_a_bad_block_of_a_durable_space_is_an_error(void)
+{
+	struct bed bed;
+	uint32_t errors = 0, there = 0, other = 0;
+	lost_open(&bed, true);
+	for (uint32_t i = 0; i < KEYS; i++) {
+		int rc = bed_check(bed.space, i, i + 2, LEN);
+		errors += rc == -EIO;
+		there += rc == THERMO_OK;
+		other += rc != -EIO && rc != THERMO_OK; /* a miss, an older version */
+	}
+	CU_ASSERT_EQUAL(other, 0);
+	CU_ASSERT(errors > KEYS / 4);
+	CU_ASSERT(there > 0);
+	struct thermo_stats s = bed_stats(&bed);
+	CU_ASSERT_EQUAL(s.errors, errors);
+	CU_ASSERT_EQUAL(s.lost, 0);
+	bed_end(&bed);
+}
+
 static void calls_on_a_lost_key_say_so_and_writes_go_through(void)
 {
 	struct bed bed;
 	char key[32], value[LEN];
-	lost_open(&bed);
+	lost_open(&bed, false);
 	uint32_t n = find_lost(&bed);
 	size_t len = bed_key(n, key);
 	uint64_t version = 0;
@@ -135,7 +161,7 @@ static void iteration_over_a_bad_block_is_an_error(void)
 	struct thermo_iter *iter;
 	struct thermo_item item;
 	int rc;
-	lost_open(&bed);
+	lost_open(&bed, false);
 	CU_ASSERT_EQUAL_FATAL(thermo_iter_open(bed.space, NULL, 0, &iter), 0);
 	while ((rc = thermo_iter_next(iter, &item)) == THERMO_OK)
 		;
@@ -149,6 +175,7 @@ int main(void)
 {
 	static const struct suite_case cases[] = {
 		SUITE_CASE(get_from_a_bad_block_is_lost),
+		SUITE_CASE(get_from_a_bad_block_of_a_durable_space_is_an_error),
 		SUITE_CASE(calls_on_a_lost_key_say_so_and_writes_go_through),
 		SUITE_CASE(iteration_over_a_bad_block_is_an_error),
 	};

@@ -182,7 +182,8 @@ static inline bool decimal_of(uint64_t word, unsigned e, bool is_float, int64_t 
 static inline uint64_t near_decimal_word(int64_t near, unsigned e, bool is_float)
 {
 	int64_t integer = near / 3 - (near % 3 < 0);
-	return decimal_word(integer, e, is_float) + (uint64_t)(near - 3 * integer - 1);
+	uint64_t off = (uint64_t)near - 3 * (uint64_t)integer - 1; /* of 64 bits: near may be anything */
+	return decimal_word(integer, e, is_float) + off;
 }
 
 static inline bool near_decimal_of(uint64_t word, unsigned e, bool is_float, int64_t *near)
